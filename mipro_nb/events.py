@@ -1,0 +1,222 @@
+"""What happens in a run, as frozen records of plain values.
+
+Events are the truth: every table, chart, total and saved run is derived from them (see
+``history``). They hold numbers, strings and ids; no objects, no keys, no exceptions.
+
+Score is a fraction in [0, 1] everywhere; ``None`` means missing (a failed call), never 0.
+Times are seconds since the epoch, cost is in US dollars and ``None`` when a price is unknown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mipro_nb.errors import LoadError, nearest
+
+STAGES = ("bootstrap", "propose", "search", "verdict")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What LM calls used. Adds up with ``+``; an unknown cost stays unknown.
+
+    Attributes:
+        calls: calls that reached the LM.
+        cached_calls: calls answered from the cache, at no cost.
+        prompt_tokens, completion_tokens: of the calls that reached the LM.
+        cost: US dollars; None when some price is unknown.
+    """
+
+    calls: int = 0
+    cached_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        known = self.cost is not None and other.cost is not None
+        return Usage(
+            self.calls + other.calls,
+            self.cached_calls + other.cached_calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            (self.cost or 0.0) + (other.cost or 0.0) if known else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events; ``at`` is when it happened and doesn't count for equality."""
+
+    at: float = field(default_factory=time.time, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A run begins: its identity, settings (``MIPROv2.get_params()``), plan and data sizes."""
+
+    run_id: str
+    program: str
+    predictors: tuple[str, ...]
+    settings: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted(Event):
+    """A stage of ``STAGES`` begins; ``total`` counts its steps: demo sets, instructions, trials, examples."""
+
+    stage: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class LMUsed(Event):
+    """LM calls were made in a stage: an increment, not a total."""
+
+    stage: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleBootstrapped(Event):
+    """The teacher tried a training example; ``kept`` says whether its trace became a demo, ``why`` why not."""
+
+    example: int
+    score: float | None
+    kept: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DemosBootstrapped(Event):
+    """A demo set of one predictor is ready.
+
+    Attributes:
+        origin: ``none``, ``student``, ``labeled``, ``bootstrapped`` or ``shuffled``.
+        demos: the fields of each demo; ``bootstrapped`` counts those that are the teacher's traces.
+    """
+
+    predictor: str
+    index: int
+    origin: str
+    demos: tuple[Mapping[str, Any], ...]
+    bootstrapped: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionProposed(Event):
+    """A candidate instruction of one predictor; ``origin`` is ``original`` or ``proposed``."""
+
+    predictor: str
+    index: int
+    text: str
+    origin: str
+    tip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted(Event):
+    """A combination goes to evaluation.
+
+    Attributes:
+        trial: number from 0, in order of start.
+        kind: ``baseline``, ``minibatch``, ``full``, ``test_baseline`` or ``test_best``.
+        instructions, demos: one index per predictor; ``demos`` is empty in a zero-shot run.
+        examples: how many examples the score will stand on; ``new`` how many of them must be run.
+    """
+
+    trial: int
+    kind: str
+    instructions: tuple[int, ...]
+    demos: tuple[int, ...]
+    examples: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleScored(Event):
+    """One example of a trial was run; ``score`` None means that the call failed for good."""
+
+    trial: int
+    example: int
+    score: float | None
+    error: str = ""
+    feedback: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished(Event):
+    """A trial's score: the mean over ``examples`` examples; ``failed`` are missing from it."""
+
+    trial: int
+    score: float | None
+    examples: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached(Event):
+    """The judgement on the sealed test set; see ``verdict.Verdict`` for the attributes."""
+
+    word: str
+    examples: int
+    baseline: float
+    best: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    fixed: int
+    broken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Event):
+    """Something that a person should know: a proposal dropped, a parameter refused, a sample taken."""
+
+    stage: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """A run ends; ``reason`` is ``finished``, ``stopped: ...``, ``interrupted`` or ``failed: ...``."""
+
+    reason: str
+
+
+class Listener(Protocol):
+    """Anything that can be called with an event. It must return soon; if it raises it is dropped."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return plain values, with the event's name under ``"event"``."""
+    return {"event": type(event).__name__, **dataclasses.asdict(event)}
+
+
+def from_json(saved: Mapping[str, Any]) -> Event:
+    """Rebuild an event; LoadError for a name or field that isn't known."""
+    values = dict(saved)
+    name = values.pop("event", None)
+    if name not in KINDS:
+        raise LoadError(f"event {name!r} is not known; accepted: {', '.join(KINDS)}.{nearest(name, KINDS)}")
+    if isinstance(values.get("usage"), dict):
+        values["usage"] = Usage(**values["usage"])
+    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return KINDS[name](**frozen)
+    except TypeError as error:
+        raise LoadError(f"event {name!r} has other fields than this version knows: {error}.") from error

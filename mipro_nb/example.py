@@ -1,0 +1,202 @@
+"""Example, Prediction and Score: the values that datasets, programs and metrics exchange."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+from mipro_nb.errors import ConfigError, nearest
+
+_OWN = ("_fields", "_input_keys")
+
+
+class Example(Mapping[str, Any]):
+    """One row of a dataset: named fields, of which some are inputs.
+
+    Immutable. Fields are read as attributes or by key; a field that has the name of a
+    method (``keys``, ``items``, ``inputs``, ...) wins over the method when read as an
+    attribute, so ``example.keys`` is the field if there is one.
+
+    Args:
+        base: a mapping to take fields from.
+        **fields: fields by name; they replace those of ``base``.
+
+    >>> row = Example(question="1 + 1?", answer="2").with_inputs("question")
+    >>> row.answer, row.inputs()["question"]
+    ('2', '1 + 1?')
+    """
+
+    __slots__ = _OWN
+
+    def __init__(self, base: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        store = {**(fields_of(base) if base is not None else {}), **fields}
+        for name in store:
+            if not isinstance(name, str) or name.startswith("_"):
+                raise ConfigError(f"field name {name!r}: field names are strings that don't start with '_'.")
+        inherited = object.__getattribute__(base, "_input_keys") if isinstance(base, Example) else None
+        object.__setattr__(self, "_fields", store)
+        object.__setattr__(self, "_input_keys", inherited)
+
+    def with_inputs(self, *names: str) -> Self:
+        """Return a copy whose inputs are ``names``; ConfigError if one is no field."""
+        own: dict[str, Any] = object.__getattribute__(self, "_fields")
+        for name in names:
+            if name not in own:
+                raise ConfigError(f"input {name!r} is no field; fields: {sorted(own)}.{nearest(name, own)}")
+        copy = type(self)(own)
+        object.__setattr__(copy, "_input_keys", frozenset(names))
+        return copy
+
+    def inputs(self) -> Self:
+        """Return an Example of the input fields alone; ConfigError if none were named."""
+        return _select(self, True)
+
+    def labels(self) -> Self:
+        """Return an Example of the fields that aren't inputs."""
+        return _select(self, False)
+
+    def copy(self, **fields: Any) -> Self:
+        """Return a copy with ``fields`` replaced or added."""
+        return type(self)(self, **fields)
+
+    def without(self, *names: str) -> Self:
+        """Return a copy without the fields ``names``."""
+        own: dict[str, Any] = object.__getattribute__(self, "_fields")
+        kept = type(self)({name: value for name, value in own.items() if name not in names})
+        object.__setattr__(kept, "_input_keys", object.__getattribute__(self, "_input_keys"))
+        return kept
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            own = object.__getattribute__(self, "_fields")
+            if name in own:
+                return own[name]
+        return object.__getattribute__(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        own = object.__getattribute__(self, "_fields")
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}; fields: {sorted(own)}.{nearest(name, own)}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; use .copy({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; use .without({name!r})")
+
+    def __getitem__(self, name: str) -> Any:
+        return object.__getattribute__(self, "_fields")[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(object.__getattribute__(self, "_fields"))
+
+    def __len__(self) -> int:
+        return len(object.__getattribute__(self, "_fields"))
+
+    def __contains__(self, name: object) -> bool:
+        return name in object.__getattribute__(self, "_fields")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Example) and fields_of(self) == fields_of(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(sorted(fields_of(self).items(), key=lambda pair: pair[0])))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), fields_of(self), input_keys_of(self))
+
+    def __repr__(self) -> str:
+        body = ", ".join(f"{name}={value!r}" for name, value in fields_of(self).items())
+        marked = input_keys_of(self)
+        return f"{type(self).__name__}({body})" + (f".with_inputs({', '.join(sorted(marked))})" if marked else "")
+
+
+class Prediction(Example):
+    """What a program returns: the output fields (and, for a ChainOfThought, ``reasoning``)."""
+
+    __slots__ = ()
+
+
+class Score:
+    """A score with the reason for it, for metrics that can say why.
+
+    Args:
+        value: a bool, or a number in [0, 1].
+        feedback: text for people and for the proposer.
+
+    Raises:
+        ConfigError: ``value`` isn't a score.
+
+    >>> float(Score(0.5, feedback="half right")), bool(Score(0.0))
+    (0.5, False)
+    """
+
+    __slots__ = ("boolean", "feedback", "value")
+
+    def __init__(self, value: Any, feedback: str = "") -> None:
+        self.value, self.boolean = as_number(value)
+        self.feedback = str(feedback)
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __bool__(self) -> bool:
+        return self.value > 0.0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and (self.value, self.feedback) == (other.value, other.feedback)
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.feedback))
+
+    def __repr__(self) -> str:
+        return f"Score({self.value!r}, feedback={self.feedback!r})"
+
+
+def as_number(raw: Any) -> tuple[float, bool]:
+    """Return (value in [0, 1], whether it was a boolean); ConfigError for anything else.
+
+    NumPy's scalars count as the Python values they hold.
+    """
+    value = raw.item() if type(raw).__module__ == "numpy" and hasattr(raw, "item") else raw
+    accepted = "accepted: a bool, a number in [0, 1], or mipro_nb.Score"
+    if value is None:
+        raise ConfigError(f"a score of None (a missing return?); {accepted}.")
+    if isinstance(value, bool):
+        return float(value), True
+    if not isinstance(value, int | float):
+        raise ConfigError(f"a score of type {type(value).__name__}, {value!r:.80}; {accepted}.")
+    if math.isnan(value) or not 0.0 <= value <= 1.0:
+        hint = "" if math.isnan(value) else f" Nearest valid: {0.0 if value < 0 else 1.0}."
+        raise ConfigError(f"a score of {value!r}; {accepted}.{hint}")
+    return float(value), False
+
+
+def fields_of(example: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields as a new dict, whatever their names."""
+    if isinstance(example, Example):
+        return dict(object.__getattribute__(example, "_fields"))
+    return {name: example[name] for name in example}
+
+
+def input_keys_of(example: Example) -> frozenset[str] | None:
+    """Return the names of the input fields, or None if they weren't named."""
+    keys: frozenset[str] | None = object.__getattribute__(example, "_input_keys")
+    return keys
+
+
+E = TypeVar("E", bound=Example)
+
+
+def _select(example: E, wanted: bool) -> E:
+    keys = input_keys_of(example)
+    if keys is None:
+        raise ConfigError(f"the inputs of this example were not named; call .with_inputs(...) on {example!r:.120}")
+    part = {name: value for name, value in fields_of(example).items() if (name in keys) is wanted}
+    return _rebuild(type(example), part, keys if wanted else frozenset())
+
+
+def _rebuild(kind: type[E], fields: dict[str, Any], keys: frozenset[str] | None) -> E:
+    copy = kind(fields)
+    object.__setattr__(copy, "_input_keys", keys)
+    return copy
