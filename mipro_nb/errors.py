@@ -70,7 +70,13 @@ class LMError(MiproError):
 
 
 class LMUnavailable(LMError):
-    """Rate limit, server error, timeout or dropped connection, after all retries."""
+    """Rate limit, server error, timeout or dropped connection, after all retries.
+
+    Attributes:
+        retry_after: seconds that the server asked to wait; 0 if it didn't.
+    """
+
+    retry_after: float = 0.0
 
 
 class LMRefused(LMError):

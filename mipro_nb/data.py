@@ -1,0 +1,237 @@
+"""Datasets in: ``examples``, ``split``, and the checks made before money is spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mipro_nb.errors import ConfigError, DataError, nearest
+from mipro_nb.example import Example, fields_of, input_keys_of
+
+READERS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+FEW = 5  # fewer examples than this in a set is said to be few
+MOST_CLASSES = 20  # a field with more distinct values is no class label
+
+
+def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
+    """Make Examples from a table.
+
+    Args:
+        source: a pandas DataFrame, a list of dicts or Examples, or the path of a CSV, TSV,
+            JSON-lines, JSON or Parquet file.
+        inputs: names of the columns that the program takes; the others are labels.
+
+    Returns:
+        One Example per row. Empty cells are None; text stays text (``"NA"`` too).
+
+    Raises:
+        DataError: the source can't be read, is empty, or lacks an input column.
+
+    >>> examples([{"message": "My kettle leaks", "team": "bug"}], inputs=["message"])
+    [Example(message='My kettle leaks', team='bug').with_inputs(message)]
+    """
+    if isinstance(inputs, str):
+        inputs = [inputs]
+    rows = _rows(source)
+    if not rows:
+        raise DataError("source holds no rows; at least one is needed.")
+    found: list[Example] = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise DataError(f"source, row {number}: a dict or Example is needed, {type(row).__name__} given.")
+        missing = [name for name in inputs or () if name not in row]
+        if missing:
+            columns = [str(name) for name in (fields_of(row) if isinstance(row, Example) else row)]
+            close = nearest(missing[0], columns)
+            raise DataError(f"input {missing[0]!r} is no column in row {number}; columns: {columns}.{close}")
+        try:
+            example = row if isinstance(row, Example) else Example({str(key): row[key] for key in row})
+        except ConfigError as error:
+            raise DataError(f"source, row {number}: {error}") from error
+        found.append(example.with_inputs(*inputs) if inputs is not None else example)
+    return found
+
+
+def _rows(source: Any) -> list[Any]:
+    if isinstance(source, str | os.PathLike):
+        return _file_rows(Path(source))
+    if hasattr(source, "columns") and hasattr(source, "to_dict"):
+        repeated = sorted({str(name) for name in source.columns if list(source.columns).count(name) > 1})
+        if repeated:
+            raise DataError(f"source: the columns {repeated} stand twice in the DataFrame.")
+        return [{key: _cell(value) for key, value in row.items()} for row in source.to_dict("records")]
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        raise DataError(
+            f"source of type {type(source).__name__}: a DataFrame, a list of dicts or Examples, "
+            "or the path of a file is needed."
+        )
+    return list(source)
+
+
+def _cell(value: Any) -> Any:
+    """Turn pandas' and NumPy's scalars into Python's, and every kind of missing value into None."""
+    if value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+def _file_rows(path: Path) -> list[Any]:
+    if not path.is_file():
+        near = nearest(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
+        raise DataError(f"source: the file {path} doesn't exist.{near}")
+    kind = path.suffix.lower()
+    if kind not in READERS:
+        raise DataError(f"source: {path.name} ends with {kind!r}; accepted: {', '.join(READERS)}.{nearest(kind, READERS)}")
+    try:
+        if kind in (".jsonl", ".ndjson", ".json"):
+            return _json_rows(path, kind)
+        import pandas as pd
+
+        if kind == ".parquet":
+            return _rows(pd.read_parquet(path))
+        separator = "\t" if kind == ".tsv" else ","
+        return _rows(pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""]))
+    except (ValueError, OSError, ImportError) as error:
+        raise DataError(f"source: {path} can't be read: {error}") from error
+
+
+def _json_rows(path: Path, kind: str) -> list[Any]:
+    text = path.read_text(encoding="utf-8-sig")
+    if kind == ".json":
+        loaded = json.loads(text)
+        if not isinstance(loaded, list):
+            raise DataError(f"source: {path} holds {type(loaded).__name__}; a list of objects is needed.")
+        return loaded
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise DataError(f"source: {path}, line {number} is no JSON: {error.msg}.") from error
+    return rows
+
+
+def split(
+    data: Sequence[Example], *fractions: float, stratify: str | None = None, seed: int = 0
+) -> tuple[list[Example], ...]:
+    """Split a dataset at random into parts that don't overlap.
+
+    Args:
+        data: the examples.
+        *fractions: the share of each part, in (0, 1]; together at most 1.
+        stratify: a field whose values are to be shared out evenly over the parts.
+        seed: of the shuffle; the same seed gives the same parts.
+
+    Returns:
+        One list per fraction.
+
+    Raises:
+        DataError: a fraction is out of range, a part would be empty, or ``stratify`` is no field.
+
+    >>> rows = examples([{"n": n, "odd": n % 2} for n in range(10)], inputs=["n"])
+    >>> [len(part) for part in split(rows, 0.2, 0.8, stratify="odd")]
+    [2, 8]
+    """
+    wrong = [f for f in fractions if isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f <= 1]
+    if not fractions or wrong or sum(fractions) > 1 + 1e-9:
+        raise DataError(f"fractions={fractions}: numbers in (0, 1] that sum to at most 1 are needed.")
+    data = list(data)
+    ends = [round(sum(fractions[: i + 1]) * len(data)) for i in range(len(fractions))]
+    counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    return split_counts(data, counts, stratify=stratify, seed=seed)
+
+
+def split_counts(
+    data: Sequence[Example], counts: Sequence[int], *, stratify: str | None = None, seed: Any = 0
+) -> tuple[list[Example], ...]:
+    """Like ``split``, with the number of examples of each part instead of its share."""
+    if min(counts) < 1:
+        raise DataError(f"{len(data)} examples are too few for parts of {list(counts)}: no part may be empty.")
+    if stratify is not None:
+        for example in data:
+            if stratify not in example:
+                known = sorted(fields_of(example))
+                raise DataError(f"stratify={stratify!r} is no field; fields: {known}.{nearest(stratify, known)}")
+    rng = random.Random(f"split/{seed}")
+    order = rng.sample(range(len(data)), len(data))
+    if stratify is not None:
+        order.sort(key=lambda i: repr(data[i][stratify]))
+    sizes = [*counts, len(data) - sum(counts)]  # what is left over is a part of its own, given to nobody
+    parts: list[list[int]] = [[] for _ in sizes]
+    for place, index in enumerate(order, 1):  # to the part that lags furthest behind its share
+        open_parts = [p for p in range(len(sizes)) if len(parts[p]) < sizes[p]]
+        behind = max(open_parts, key=lambda p: sizes[p] * place / len(data) - len(parts[p]))
+        parts[behind].append(index)
+    return tuple([data[i] for i in rng.sample(part, len(part))] for part in parts[:-1])
+
+
+def label_field(data: Sequence[Example]) -> str | None:
+    """Return the first label field that looks like a class (2 to 20 values, each met twice on average), or None."""
+    keys = input_keys_of(data[0]) if data else None
+    for name in fields_of(data[0]) if data else ():
+        values = {repr(example[name]) if name in example else None for example in data}
+        if name not in (keys or ()) and None not in values and 2 <= len(values) <= min(MOST_CLASSES, len(data) // 2):
+            return name
+    return None
+
+
+def prepare(argument: str, data: Any, inputs: Sequence[str] | None, *, required: bool = True) -> list[Example]:
+    """Check a dataset against the inputs that a program takes, naming its inputs where they weren't.
+
+    Args:
+        argument: the dataset's name, for the message.
+        inputs: what the program takes, or None if that isn't known.
+        required: whether an empty dataset is an error.
+
+    Raises:
+        DataError: not a list of Examples, empty, or an input is missing.
+    """
+    if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
+        raise DataError(f"{argument} of type {type(data).__name__}: a list of Examples is needed (see examples()).")
+    checked = []
+    for number, example in enumerate(data):
+        if not isinstance(example, Example):
+            raise DataError(
+                f"{argument}[{number}] is {type(example).__name__}: an Example is needed; "
+                f"mipro_nb.examples({argument}, inputs=[...]) makes them."
+            )
+        keys = input_keys_of(example)
+        if keys is None and inputs is None:
+            raise DataError(f"{argument}[{number}]: its inputs aren't named; use mipro_nb.examples(..., inputs=[...]).")
+        known = sorted(fields_of(example) if keys is None else keys)
+        missing = [name for name in inputs or () if name not in known]
+        if missing:
+            close = nearest(missing[0], known)
+            raise DataError(f"{argument}[{number}] lacks the program's input {missing[0]!r}; it has {known}.{close}")
+        checked.append(example.with_inputs(*inputs) if keys is None and inputs is not None else example)
+    if required and not checked:
+        raise DataError(f"{argument} is empty; at least one example is needed.")
+    return checked
+
+
+def remarks(sets: Mapping[str, Sequence[Example]]) -> list[str]:
+    """Return plain sentences on what may spoil a run: overlap, one class, too few examples.
+
+    Args:
+        sets: examples by the name of their set, the empty ones left out.
+    """
+    said = []
+    names = [name for name in sets if sets[name]]
+    for place, first in enumerate(names):
+        for second in names[place + 1 :]:
+            shared = len(set(sets[first]) & set(sets[second]))
+            if shared:
+                said.append(f"{shared} examples stand in {first} and in {second}: scores on {second} will flatter.")
+    everything = [example for name in names for example in sets[name]]
+    label = label_field(everything)
+    for name in names:
+        if len(sets[name]) < FEW:
+            said.append(f"{name} has only {len(sets[name])} examples: its scores say little.")
+        elif label and len({repr(example[label]) for example in sets[name]}) == 1:
+            said.append(f"{name} holds one value of {label!r} only, {sets[name][0][label]!r}: shuffle before splitting.")
+    return said

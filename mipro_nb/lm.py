@@ -1,0 +1,363 @@
+"""LM: any language model that litellm reaches, and the embedded one, behind one call.
+
+Around litellm's ``completion`` stand a cache, retries, a time limit, and an account of what
+was used. litellm is imported at the first call, and only here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import os
+import random
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mipro_nb import local
+from mipro_nb.cache import Cache, default_directory, request_key, shared_cache
+from mipro_nb.errors import ConfigError, LMError, LMRefused, LMUnavailable, PromptRefused, check_range
+from mipro_nb.events import Usage
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 60.0  # seconds between two tries, unless the server asks for more
+LOCAL_MAX_TOKENS = 160  # a small model that starts to ramble doesn't stop by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer.
+
+    Attributes:
+        text: what the LM wrote; may be empty.
+        cached: whether it was free.
+        finish_reason: ``stop``, ``length``, ... as the LM said.
+        usage: what this call used.
+    """
+
+    text: str
+    cached: bool
+    finish_reason: str
+    usage: Usage
+
+
+@dataclass(slots=True)
+class Account:
+    """What the LM calls inside a ``with track_usage()`` block used, and what there was to say."""
+
+    usage: Usage = field(default_factory=Usage)
+    notes: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, usage: Usage) -> None:
+        """Book what one call used."""
+        with self._lock:
+            self.usage = self.usage + usage
+
+    def note(self, message: str) -> None:
+        """Keep a remark for the person at the screen."""
+        with self._lock:
+            self.notes.append(message)
+
+
+cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("mipro_nb_cancelled", default=None)
+"""Set by whoever runs calls in threads: once the event is set no further try is made, and no wait goes on."""
+
+_accounts: contextvars.ContextVar[tuple[Account, ...]] = contextvars.ContextVar("mipro_nb_accounts", default=())
+
+
+@contextlib.contextmanager
+def track_usage() -> Iterator[Account]:
+    """Account for all LM calls made inside, in this context (threads started with a copied context included)."""
+    account = Account()
+    token = _accounts.set((*_accounts.get(), account))
+    try:
+        yield account
+    finally:
+        _accounts.reset(token)
+
+
+class LM:
+    """A language model.
+
+    Args:
+        model: litellm's name, such as ``"openai/gpt-5-mini"`` or ``"ollama/llama3"``;
+            ``"local/smollm2-135m"`` or ``"local/path/to/any.gguf"`` for the embedded one.
+        temperature: sampling temperature, 0 or more. A model that refuses it is asked without.
+        max_tokens: longest answer; None is the model's default (embedded: 160).
+        api_base: URL of the server, where litellm doesn't know it.
+        api_key: the key; None lets litellm find it in the environment. It is never written anywhere.
+        timeout: seconds that one try may take.
+        num_retries: further tries after a rate limit, server error, timeout or dropped connection.
+        retry_wait: seconds before the first retry; doubles, with jitter, up to 60.
+        cache: True (on disk), False, or a ``Cache``.
+        **kwargs: passed to litellm as they are.
+
+    Raises:
+        ConfigError: an argument is wrong.
+
+    >>> LM("openai/gpt-5-mini", api_key="secret")
+    LM('openai/gpt-5-mini', temperature=0.0)
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        temperature: float = 0.0,
+        max_tokens: int | None = None,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 120.0,
+        num_retries: int = 8,
+        retry_wait: float = 0.5,
+        cache: bool | Cache = True,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(model, str) or not model.strip():
+            raise ConfigError(f"model={model!r}: a name such as 'openai/gpt-5-mini' or 'local/smollm2-135m' is needed.")
+        if not isinstance(temperature, int | float) or not temperature >= 0:
+            raise ConfigError(f"temperature={temperature!r}: a number of 0 or more is needed. Nearest valid: 0.")
+        if max_tokens is not None:
+            check_range("max_tokens", max_tokens, 1)
+        check_range("num_retries", num_retries, 0)
+        self.model = model
+        self.is_local = model.startswith(local.PREFIX)
+        self.temperature = float(temperature)
+        self.max_tokens = LOCAL_MAX_TOKENS if max_tokens is None and self.is_local else max_tokens
+        self.num_retries = num_retries
+        self.cache: Cache | None = shared_cache(default_directory() / "lm") if cache is True else cache or None
+        self._api_base, self._api_key = api_base, api_key
+        self._timeout, self._retry_wait = timeout, retry_wait
+        self._extra = kwargs
+        self._dropped: set[str] = set()
+        self._answered = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, temperature={self.temperature})"
+
+    def __deepcopy__(self, memo: Any) -> LM:
+        return self  # a handle: programs that are copied go on using the same LM
+
+    @property
+    def answered(self) -> bool:
+        """Whether this LM has ever answered."""
+        return self._answered.is_set()
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls in flight are worth it: the embedded LM's slots and one in waiting, else 16."""
+        return local.SLOTS + 1 if self.is_local else 16
+
+    @property
+    def supports_schema(self) -> bool:
+        """Whether the LM can be held to a JSON schema."""
+        if self.is_local:
+            return True
+        litellm = _litellm()
+        try:
+            return bool(litellm.supports_response_schema(model=self.model)) and "response_format" not in self._dropped
+        except Exception:  # noqa: BLE001 (litellm raises many kinds for a model that it doesn't know)
+            return False
+
+    def __call__(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> str:
+        """Return the text of the answer to a prompt, or to a list of messages; options as in ``complete``."""
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        return self.complete(messages, **options).text
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+        rollout: int | None = None,
+    ) -> Reply:
+        """Ask the LM, or the cache.
+
+        Args:
+            messages: ``role`` and ``content`` of each.
+            schema: JSON schema that the answer must follow, where the LM can be held to one.
+            temperature: instead of the LM's own.
+            rollout: number that tells apart repeated draws; without it the same request gives the same answer.
+
+        Raises:
+            LMUnavailable: an outage outlasted the retries.
+            LMRefused: the key, model name or an argument is refused.
+            PromptRefused: this prompt is refused (too long, filtered).
+        """
+        sampling = self._sampling(schema, temperature)
+
+        def call() -> dict[str, Any]:
+            return self._with_retries([dict(message) for message in messages], sampling)
+
+        if self.cache is None:
+            answer, free = call(), False
+        else:
+            key = request_key(self._identity(), messages, sampling, rollout)
+            answer, free = self.cache.get_or_call(key, call)
+        usage = Usage(cached_calls=1) if free else Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
+        for account in _accounts.get():
+            account.add(usage)
+        return Reply(answer["text"], free, answer["finish"], usage)
+
+    def _identity(self) -> str:
+        if self.is_local and self.model.endswith(".gguf"):
+            path = local.weights(self.model.removeprefix(local.PREFIX))
+            return f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
+        return f"{self.model}@{self._api_base or ''}"
+
+    def _sampling(self, schema: Mapping[str, Any] | None, temperature: float | None) -> dict[str, Any]:
+        sampling: dict[str, Any] = {"temperature": self.temperature if temperature is None else temperature}
+        if self.max_tokens is not None:
+            sampling["max_tokens"] = self.max_tokens
+        if schema is not None:
+            named = {"name": "reply", "schema": dict(schema), "strict": True}
+            sampling["response_format"] = {"type": "json_schema", "json_schema": named}
+        return {**sampling, **self._extra}
+
+    def _with_retries(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:
+        import tenacity
+
+        given_up = cancelled.get() or threading.Event()
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(LMUnavailable),
+            stop=tenacity.stop_any(tenacity.stop_after_attempt(self.num_retries + 1), lambda _: given_up.is_set()),
+            wait=self._wait,
+            sleep=lambda seconds: None if given_up.wait(seconds) else None,
+            reraise=True,
+        )
+        answer: dict[str, Any] = retrying(self._once, messages, sampling)
+        self._answered.set()
+        return answer
+
+    def _wait(self, state: Any) -> float:
+        """Exponential backoff with jitter, or what the server's Retry-After asks for if that is longer."""
+        grown = min(LONGEST_WAIT, self._retry_wait * 2.0 ** (state.attempt_number - 1))
+        error = state.outcome.exception()
+        asked = float(getattr(error, "retry_after", 0.0))
+        return max(asked, grown * random.uniform(0.5, 1.0))
+
+    def _once(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:
+        """One try; a parameter that the model refuses is dropped, and the try made again without it."""
+        while True:
+            kept = {name: value for name, value in sampling.items() if name not in self._dropped}
+            try:
+                return self._send(messages, kept)
+            except LMError:
+                raise
+            except Exception as error:
+                refused = _refused_parameter(error, kept)
+                if refused is None:
+                    raise _translate(error, self.model, self._clean(str(error)), self.answered) from None
+                self._drop(refused)
+
+    def _drop(self, parameter: str) -> None:
+        if parameter not in self._dropped:
+            self._dropped.add(parameter)
+            message = f"{self.model} refuses {parameter}; it is asked without."
+            logger.warning(message)
+            for account in _accounts.get():
+                account.note(message)
+
+    def _send(self, messages: list[dict[str, str]], sampling: Mapping[str, Any]) -> dict[str, Any]:
+        """Call litellm once. Overridden by the fakes in ``testing``."""
+        litellm = _litellm()
+        where: dict[str, Any] = {"model": self.model, "api_base": self._api_base, "api_key": self._api_key}
+        if self.is_local:
+            url = local.server_url(self.model.removeprefix(local.PREFIX))
+            where = {"model": "hosted_vllm/local", "api_base": url, "api_key": "none"}
+        response = litellm.completion(messages=messages, timeout=self._timeout, num_retries=0, **where, **sampling)
+        if not getattr(response, "choices", None):
+            raise LMUnavailable(f"{self.model} sent an answer without choices.")
+        choice, usage = response.choices[0], getattr(response, "usage", None)
+        return {
+            "text": choice.message.content or "",
+            "finish": str(choice.finish_reason or ""),
+            "prompt": int(getattr(usage, "prompt_tokens", 0) or 0),
+            "completion": int(getattr(usage, "completion_tokens", 0) or 0),
+            "cost": 0.0 if self.is_local else _cost(litellm, response, self.model),
+        }
+
+    def _clean(self, text: str) -> str:
+        """Blot out every key: ours, and whatever in the environment looks like one."""
+        names = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+        secrets = {value for name, value in os.environ.items() if any(word in name.upper() for word in names)}
+        for secret in sorted(secrets | {self._api_key or ""}, key=len, reverse=True):
+            if len(secret) >= 6:
+                text = text.replace(secret, "***")
+        return text
+
+
+def _litellm() -> Any:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import fetches a file
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+def _cost(litellm: Any, response: Any, model: str) -> float | None:
+    """Return dollars by litellm's price table, or None when the price isn't known."""
+    try:
+        return float(litellm.completion_cost(completion_response=response, model=model))
+    except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model without a price)
+        return None
+
+
+def _refused_parameter(error: Exception, sent: Mapping[str, Any]) -> str | None:
+    """Return the sampling parameter that a 400 complains about, or None."""
+    if type(error).__name__ != "UnsupportedParamsError" and getattr(error, "status_code", None) != 400:
+        return None
+    text = str(error).lower()
+    words = ("support", "unknown", "unrecognized", "not allowed", "invalid parameter", "not permitted", "extra")
+    named = [name for name in ("temperature", "max_tokens", "response_format") if name in sent and name in text]
+    return named[0] if named and any(word in text for word in words) else None
+
+
+def _translate(error: Exception, model: str, text: str, answered: bool) -> LMError:
+    """Sort an exception of litellm's into our tree, by kind and HTTP status."""
+    kind, status = type(error).__name__, getattr(error, "status_code", None)
+    text = text[:500]
+    too_long = status == 400 and "context" in text and ("exceed" in text or "length" in text)
+    if too_long or kind in ("ContextWindowExceededError", "ContentPolicyViolationError"):
+        return PromptRefused(f"{model} refuses this prompt: {text}")
+    if status in (401, 403):
+        return LMRefused(f"{model} refuses the key: set the provider's environment variable or api_key=. ({text})")
+    if status == 404:
+        return LMRefused(f"{model} is not known to the server: check the model's name and api_base. ({text})")
+    if "LLM Provider NOT provided" in text:
+        return LMRefused(f"model={model!r}: name the provider too, as in 'openai/gpt-5-mini' or 'ollama/llama3'.")
+    if status == 402 or "insufficient_quota" in text:
+        return LMRefused(f"{model}: the account has no credit left. ({text})")
+    if status in (400, 422):
+        told = f"{model} refuses the request: {text}"
+        return PromptRefused(told) if answered else LMRefused(told)
+    unavailable = LMUnavailable(f"{model} doesn't answer ({kind}): {text}")
+    unavailable.retry_after = _retry_after(error)
+    return unavailable
+
+
+def _retry_after(error: Exception) -> float:
+    """Return the seconds that the server's Retry-After header asks for, or 0."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    more = getattr(error, "litellm_response_headers", None) or {}
+    given = headers.get("retry-after") or more.get("retry-after") or "0"
+    try:
+        return min(600.0, max(0.0, float(given)))
+    except ValueError:
+        return _seconds_until(str(given))
+
+
+def _seconds_until(date: str) -> float:
+    import email.utils
+    import time
+
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
+    except ValueError:
+        return 0.0

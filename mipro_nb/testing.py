@@ -1,0 +1,159 @@
+"""Fakes for tests, ours and yours: an LM without a model, a replayed LM, an event recorder.
+
+>>> lm = FakeLM(lambda messages: "42")
+>>> lm("What is six times seven?"), lm.calls
+('42', 1)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mipro_nb import events as ev
+from mipro_nb.cache import Cache, request_key
+from mipro_nb.errors import ConfigError, LoadError
+from mipro_nb.lm import LM, Reply
+
+Messages = list[dict[str, str]]
+K = TypeVar("K", bound=ev.Event)
+
+
+class FakeLM(LM):
+    """An LM that answers from a function or a script; it goes through the same cache and retries.
+
+    Args:
+        replies: a function of the messages that returns the text (or raises, to fake an outage); a
+            list of texts, given in turn; or a dict from a piece of the prompt to the text.
+        model: its name.
+        price: US dollars per call; None fakes an unknown price.
+        supports_schema: whether it claims to follow JSON schemas.
+        **options: as for ``LM``; ``cache`` is False unless given, and retries don't wait.
+
+    A prompt that the script doesn't know raises ``AssertionError`` with the prompt.
+    """
+
+    def __init__(
+        self,
+        replies: Callable[[Messages], str] | Sequence[str] | Mapping[str, str],
+        *,
+        model: str = "fake/lm",
+        price: float | None = 0.0,
+        supports_schema: bool = False,
+        cache: bool | Cache = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, cache=cache, **{"retry_wait": 0.0, **options})
+        self._answer = replies if callable(replies) else _script(replies)
+        self._price, self._schema = price, supports_schema
+        self._counting = threading.Lock()
+        self.prompts: list[Messages] = []
+        self.sampling: list[dict[str, Any]] = []
+
+    @property
+    def calls(self) -> int:
+        """How many calls reached the fake."""
+        return len(self.prompts)
+
+    @property
+    def supports_schema(self) -> bool:
+        return self._schema
+
+    def _send(self, messages: Messages, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        with self._counting:
+            self.prompts.append(messages)
+            self.sampling.append(dict(sampling))
+        text = self._answer(messages)
+        prompt = sum(len(message["content"].split()) for message in messages)
+        words = len(text.split())
+        return {"text": text, "finish": "stop", "prompt": prompt, "completion": words, "cost": self._price}
+
+
+def _script(replies: Sequence[str] | Mapping[str, str]) -> Callable[[Messages], str]:
+    if isinstance(replies, str):
+        raise ConfigError(f"replies={replies!r}: a function, a list of texts or a dict is needed; try [{replies!r}].")
+    lock, waiting = threading.Lock(), list(replies) if not isinstance(replies, Mapping) else []
+
+    def answer(messages: Messages) -> str:
+        prompt = "\n".join(message["content"] for message in messages)
+        if isinstance(replies, Mapping):
+            known = [text for piece, text in replies.items() if piece in prompt]
+            assert known, f"FakeLM doesn't know this prompt:\n{prompt}"
+            return known[0]
+        with lock:
+            assert waiting, f"FakeLM's script of {len(replies)} replies is used up; the next prompt was:\n{prompt}"
+            return waiting.pop(0)
+
+    return answer
+
+
+class RecordingLM(LM):
+    """Passes every call on to another LM and appends request and answer to a JSON-lines file, for ``ReplayLM``."""
+
+    def __init__(self, lm: LM, path: str | os.PathLike[str]) -> None:
+        super().__init__(lm.model, temperature=lm.temperature, cache=False)
+        self._inner, self._path, self._writing = lm, Path(path), threading.Lock()
+
+    @property
+    def supports_schema(self) -> bool:
+        return self._inner.supports_schema
+
+    def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        reply = self._inner.complete(messages, **options)
+        row = {"key": _replay_key(messages, options), "text": reply.text, "usage": [reply.usage.prompt_tokens]}
+        row["usage"].append(reply.usage.completion_tokens)
+        with self._writing, self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return reply
+
+
+class ReplayLM(FakeLM):
+    """Answers from a file that ``RecordingLM`` wrote; an unknown prompt raises ``AssertionError``.
+
+    Raises:
+        LoadError: the file isn't such a recording.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, model: str = "replay/lm", **options: Any) -> None:
+        super().__init__(lambda messages: "", model=model, **options)
+        self._known: dict[str, str] = {}
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self._known[row["key"]] = row["text"]
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise LoadError(f"{os.fspath(path)}, line {number}: not a recording of RecordingLM ({error}).") from error
+
+    def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        key = _replay_key(messages, options)
+        assert key in self._known, f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}"
+        self._answer = lambda _: self._known[key]
+        return super().complete(messages, **options)
+
+
+def _replay_key(messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> str:
+    return request_key("", messages, {k: v for k, v in options.items() if v is not None})
+
+
+class EventRecorder:
+    """A listener that keeps all events.
+
+    >>> recorder = EventRecorder()
+    >>> recorder(ev.StageStarted("search", 3))
+    >>> [event.total for event in recorder.of(ev.StageStarted)]
+    [3]
+    """
+
+    def __init__(self) -> None:
+        self.events: list[ev.Event] = []
+
+    def __call__(self, event: ev.Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type[K]) -> list[K]:
+        """Return the events of one kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
