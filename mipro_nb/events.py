@@ -10,12 +10,15 @@ Times are seconds since the epoch, cost is in US dollars and ``None`` when a pri
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mipro_nb.errors import LoadError, nearest
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("bootstrap", "propose", "search", "verdict")
 
@@ -197,6 +200,21 @@ class Listener(Protocol):
     """Anything that can be called with an event. It must return soon; if it raises it is dropped."""
 
     def __call__(self, event: Event, /) -> None: ...
+
+
+class Emitter:
+    """Hands every event to every listener, in order. A listener that raises is logged once and dropped."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = list(listeners)
+
+    def __call__(self, event: Event) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("a listener failed and gets no more events; the run goes on: %r", listener)
+                self._listeners.remove(listener)
 
 
 KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}

@@ -80,6 +80,12 @@ def track_usage() -> Iterator[Account]:
         _accounts.reset(token)
 
 
+def book(usage: Usage) -> None:
+    """Add what one call used to every account that is open."""
+    for account in _accounts.get():
+        account.add(usage)
+
+
 class LM:
     """A language model.
 
@@ -200,8 +206,7 @@ class LM:
             key = request_key(self._identity(), messages, sampling, rollout)
             answer, free = self.cache.get_or_call(key, call)
         usage = Usage(cached_calls=1) if free else Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
-        for account in _accounts.get():
-            account.add(usage)
+        book(usage)
         return Reply(answer["text"], free, answer["finish"], usage)
 
     def _identity(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from mipro_nb import events as ev
 from mipro_nb.cache import Cache, request_key
 from mipro_nb.errors import ConfigError, LoadError
-from mipro_nb.lm import LM, Reply
+from mipro_nb.lm import LM, Reply, book
 
 Messages = list[dict[str, str]]
 K = TypeVar("K", bound=ev.Event)
@@ -104,35 +104,40 @@ class RecordingLM(LM):
 
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._inner.complete(messages, **options)
-        row = {"key": _replay_key(messages, options), "text": reply.text, "usage": [reply.usage.prompt_tokens]}
-        row["usage"].append(reply.usage.completion_tokens)
+        usage = [reply.usage.prompt_tokens, reply.usage.completion_tokens]
+        row = {"key": _replay_key(messages, options), "text": reply.text, "usage": usage}
         with self._writing, self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return reply
 
 
-class ReplayLM(FakeLM):
+class ReplayLM(LM):
     """Answers from a file that ``RecordingLM`` wrote; an unknown prompt raises ``AssertionError``.
 
     Raises:
         LoadError: the file isn't such a recording.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, model: str = "replay/lm", **options: Any) -> None:
-        super().__init__(lambda messages: "", model=model, **options)
-        self._known: dict[str, str] = {}
+    def __init__(self, path: str | os.PathLike[str], *, model: str = "replay/lm") -> None:
+        super().__init__(model, cache=False)
+        self._known: dict[str, Reply] = {}
         for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
             try:
                 row = json.loads(line)
-                self._known[row["key"]] = row["text"]
+                usage = ev.Usage(1, 0, *row["usage"])
+                self._known[row["key"]] = Reply(row["text"], False, "stop", usage)
             except (json.JSONDecodeError, KeyError, TypeError) as error:
                 raise LoadError(f"{os.fspath(path)}, line {number}: not a recording of RecordingLM ({error}).") from error
 
+    @property
+    def supports_schema(self) -> bool:
+        return False
+
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        key = _replay_key(messages, options)
-        assert key in self._known, f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}"
-        self._answer = lambda _: self._known[key]
-        return super().complete(messages, **options)
+        reply = self._known.get(_replay_key(messages, options))
+        assert reply, f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}"
+        book(reply.usage)
+        return reply
 
 
 def _replay_key(messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> str:

@@ -1,0 +1,243 @@
+"""Between values and text: signature + demos + inputs -> messages; reply -> typed fields. Pure.
+
+The format is one line per field, ``name: value``, because a tiny model keeps to it after two
+demos (measured on SmolLM2-135M: exact match 0.00 without demos, 0.7 with four; bare values
+reach 0.4), and large ones do so at once. Lists, dicts and models go as one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Union
+
+import pydantic
+import pydantic_core
+
+from mipro_nb import fieldtypes
+from mipro_nb.errors import ParseError, nearest
+from mipro_nb.signature import Field, Signature
+
+Message = dict[str, str]
+
+NOT_GIVEN = "(not given)"
+TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+def needs_json(signature: Signature) -> bool:
+    """Whether an output doesn't fit on one line, so that the reply is one JSON object."""
+    return any(not fieldtypes.is_scalar(field.type) for field in signature.output_fields.values())
+
+
+def json_schema(signature: Signature) -> dict[str, Any] | None:
+    """Return the strict JSON schema of the outputs, or None where a strict schema can't say it (dict, Any)."""
+    definitions: dict[str, Any] = {
+        f.name: (f.type, pydantic.Field(description=f.desc or None)) for f in signature.output_fields.values()
+    }
+    model = pydantic.create_model("Reply", **definitions)
+    schema = model.model_json_schema()
+    return schema if _close(schema) else None
+
+
+def _close(node: Any) -> bool:
+    """Forbid additional properties throughout; False if some part of the schema is open by nature."""
+    if isinstance(node, list):
+        return all([_close(part) for part in node])
+    if not isinstance(node, dict):
+        return True
+    if node.get("type") == "object" or "properties" in node:
+        if "properties" not in node:
+            return False
+        node["additionalProperties"] = False
+        node["required"] = list(node["properties"])
+    if node.get("type") == "array" and not node.get("items"):
+        return False
+    return all([_close(part) for key, part in node.items() if key not in ("default", "enum", "const", "required")])
+
+
+def messages(
+    signature: Signature, demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]
+) -> list[Message]:
+    """Return the chat messages of one call: the instruction, each demo as two turns, the inputs.
+
+    Args:
+        signature: of the step.
+        demos: field values by name; a demo without any input or any output is left out.
+        inputs: a value for each input field.
+    """
+    as_json = needs_json(signature)
+    turns = [{"role": "system", "content": _system(signature, as_json)}]
+    for demo in demos:
+        given = [field for field in signature.input_fields.values() if field.name in demo]
+        wanted = [field for field in signature.output_fields.values() if field.name in demo]
+        if given and wanted:
+            turns.append({"role": "user", "content": _lines(given, demo)})
+            turns.append({"role": "assistant", "content": _answer(signature, demo, as_json)})
+    turns.append({"role": "user", "content": _lines(signature.input_fields.values(), inputs)})
+    return turns
+
+
+def _system(signature: Signature, as_json: bool) -> str:
+    described = [f"{f.name}: {f.desc}" for f in signature.input_fields.values() if f.desc]
+    parts = [signature.instructions]
+    if described:
+        parts.append("Given:\n" + "\n".join(described))
+    outputs = signature.output_fields.values()
+    if as_json:
+        form = "\n".join(f"- {f.name}: {_form(f)}" for f in outputs)
+        parts.append(f"Reply with one JSON object that has these keys:\n{form}")
+    else:
+        form = "\n".join(f"{f.name}: <{_form(f)}>" for f in outputs)
+        parts.append(f"Reply with one line for each field, in this form:\n{form}")
+    return "\n\n".join(parts)
+
+
+def _form(field: Field) -> str:
+    """Say in words what a value of the field looks like."""
+    words = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    if field.type in words:
+        kind = words[field.type]
+    elif typing.get_origin(field.type) is Literal:
+        kind = "one of: " + ", ".join(str(value) for value in typing.get_args(field.type))
+    elif fieldtypes.is_scalar(field.type):
+        inner = [part for part in typing.get_args(field.type) if part is not type(None)]
+        kind = " or ".join(_form(Field(field.name, field.kind, part)) for part in inner) + ", or none"
+    else:
+        kind = f"JSON of this schema: {json.dumps(fieldtypes.adapter(field.type).json_schema(), ensure_ascii=False)}"
+    return f"{field.desc} ({kind})" if field.desc else kind
+
+
+def render(value: Any) -> str:
+    """Write a value as text: strings as they are, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "none"
+    plain = pydantic_core.to_jsonable_python(value, fallback=str)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _lines(fields: Any, values: Mapping[str, Any]) -> str:
+    return "\n".join(f"{field.name}: {render(values[field.name])}" for field in fields)
+
+
+def _answer(signature: Signature, demo: Mapping[str, Any], as_json: bool) -> str:
+    outputs = signature.output_fields.values()
+    filled = {field.name: demo.get(field.name, NOT_GIVEN) for field in outputs}
+    if not as_json:
+        return _lines(outputs, filled)
+    return json.dumps(pydantic_core.to_jsonable_python(filled, fallback=str), ensure_ascii=False)
+
+
+def repair(turns: Sequence[Message], error: ParseError) -> list[Message]:
+    """Return the messages of a second attempt: the unreadable reply and what was wrong with it."""
+    told = f"That can't be read: {error}\nReply again, in exactly the form that was asked for and with nothing else."
+    return [*turns, {"role": "assistant", "content": error.reply}, {"role": "user", "content": told}]
+
+
+def parse(signature: Signature, reply: str) -> dict[str, Any]:
+    """Read a reply.
+
+    Returns:
+        A value of its type for every output field.
+
+    Raises:
+        ParseError: a field is missing or its value isn't of its type; the error keeps the reply.
+    """
+    found = _from_json(signature, reply) or _from_lines(signature, reply)
+    values: dict[str, Any] = {}
+    for field in signature.output_fields.values():
+        if field.name not in found:
+            if type(None) not in typing.get_args(field.type):
+                raise ParseError(f"the field {field.name!r} is missing.", reply)
+            found[field.name] = None
+        try:
+            values[field.name] = _coerce(field.type, found[field.name])
+        except (ValueError, TypeError) as error:
+            told = f"{field.name} is {found[field.name]!r:.200}; {_form(field)} is needed."
+            raise ParseError(told + _closest(field, found[field.name]), reply) from error
+    return values
+
+
+def _from_json(signature: Signature, reply: str) -> dict[str, Any] | None:
+    text = reply.strip()
+    fenced = re.search(r"```(?:json)?\s*\n(.*?)```", text, re.DOTALL)
+    text = fenced.group(1).strip() if fenced else text
+    start = text.find("{")
+    if start < 0 or (start > 0 and not needs_json(signature)):
+        return None
+    import json_repair
+
+    loaded = json_repair.loads(text[start:])
+    found = loaded if isinstance(loaded, dict) else None
+    return found if found and set(found) & set(signature.output_fields) else None
+
+
+def _from_lines(signature: Signature, reply: str) -> dict[str, Any]:
+    """Cut the reply at lines that begin with a field's name; text without any is the value of a lone output."""
+    outputs = list(signature.output_fields)
+    names = "|".join(re.escape(name) for name in signature.fields)
+    marker = re.compile(rf"^[ \t>*#\-]*({names})[ \t]*\**[ \t]*:[ \t]*\**[ \t]*", re.MULTILINE | re.IGNORECASE)
+    by_lower = {name.lower(): name for name in signature.fields}
+    cuts = list(marker.finditer(reply))
+    found: dict[str, Any] = {}
+    for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
+        name = by_lower[cut.group(1).lower()]
+        value = reply[cut.end() : following.start() if following else len(reply)].strip()
+        if name in outputs and name not in found:
+            found[name] = value
+    if not found and len(outputs) == 1:
+        before = reply[: cuts[0].start()].strip() if cuts else ""
+        found[outputs[0]] = before or reply.strip()
+    return found
+
+
+def _coerce(kind: Any, value: Any) -> Any:
+    """Return ``value`` (text, or what JSON gave) as ``kind``; ValueError if it isn't one."""
+    if kind is str:
+        return value if isinstance(value, str) else render(value)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _coerce_union(args, value)
+    if not isinstance(value, str):
+        return fieldtypes.adapter(kind).validate_python(value)
+    text = value.strip().strip("\"'`*").strip()
+    if origin is Literal:
+        return _coerce_literal(args, text)
+    if kind is bool:
+        if text.lower().rstrip(".") not in (*TRUE, *FALSE):
+            raise ValueError(text)
+        return text.lower().rstrip(".") in TRUE
+    if kind in (int, float):
+        return fieldtypes.adapter(kind).validate_python(text.rstrip(".").replace(",", ""))
+    import json_repair
+
+    return fieldtypes.adapter(kind).validate_python(json_repair.loads(text))
+
+
+def _coerce_union(parts: tuple[Any, ...], value: Any) -> Any:
+    empty = value is None or (isinstance(value, str) and value.strip().lower().rstrip(".") in ("", "none", "null"))
+    if type(None) in parts and empty:
+        return None
+    for part in (part for part in parts if part is not type(None)):
+        try:
+            return _coerce(part, value)
+        except (ValueError, TypeError):
+            continue
+    raise ValueError(value)
+
+
+def _coerce_literal(options: tuple[Any, ...], text: str) -> Any:
+    plain = text.rstrip(".!").casefold()
+    for option in options:
+        if str(option).casefold() in (plain, text.casefold()):
+            return option
+    raise ValueError(text)
+
+
+def _closest(field: Field, value: Any) -> str:
+    options = typing.get_args(field.type) if typing.get_origin(field.type) is Literal else ()
+    return nearest(value, [str(option) for option in options])

@@ -1,0 +1,339 @@
+"""Stage 1: demo sets. The teacher works through training examples; traces that pass become demos.
+
+Follows DSPy's ``create_n_fewshot_demo_sets`` and ``BootstrapFewShot`` (teleprompt/utils.py and
+bootstrap.py of dspy 3.4.1): none; labeled only; bootstrapped in order; bootstrapped shuffled, of
+random size; sets aligned across predictors. MIPROv2 paper, section 3.1 (arXiv 2406.11695).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mipro_nb import events as ev
+from mipro_nb.errors import ConfigError, TooManyErrors, check_range
+from mipro_nb.evaluate import ExampleResult, Metric, Pool, check_metric, run_example
+from mipro_nb.example import Example, fields_of
+from mipro_nb.lm import LM
+from mipro_nb.module import Module, sampling
+from mipro_nb.signature import Signature
+
+M = TypeVar("M", bound=Module)
+
+CONTEXT_DEMOS = 3  # bootstrapped for the proposer's eyes in a zero-shot run
+TRIES_PER_DEMO = 4  # with a numeric metric and no threshold: attempts per demo wanted, of which the best are kept
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSet:
+    """A demo set of the whole program.
+
+    Attributes:
+        origin: ``none``, ``student``, ``labeled``, ``bootstrapped`` or ``shuffled``.
+        demos: per predictor name the demos, the bootstrapped ones first.
+        bootstrapped: per predictor name how many of them are traces of the teacher's.
+    """
+
+    origin: str
+    demos: Mapping[str, tuple[Example, ...]]
+    bootstrapped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one set is made: its origin, the order of the training examples, and how many demos to bootstrap."""
+
+    origin: str
+    order: tuple[int, ...]
+    size: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapping:
+    """Everything that demo sets are made from.
+
+    Attributes:
+        student, teacher: programs with the same predictors; neither is changed.
+        max_labeled: demos in a set at most, filled up with labeled ones.
+        threshold: a numeric score that a trace must reach; None keeps the best by score.
+        rounds: attempts per example; those after the first sample at temperature 1.
+    """
+
+    student: Module
+    teacher: Module
+    trainset: Sequence[Example]
+    metric: Metric | None
+    max_labeled: int
+    threshold: float | None = None
+    rounds: int = 1
+    max_errors: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapped:
+    """A set with the attempts that led to it."""
+
+    made: DemoSet
+    attempts: tuple[tuple[ExampleResult, bool, str], ...]
+
+
+def recipes(count: int, size: int, bootstrapped: int, labeled: int, rng: random.Random) -> list[Recipe]:
+    """Return what each of ``count`` sets is to hold.
+
+    Args:
+        count: number of sets, 1 or more; the first is always empty.
+        size: of the training set.
+        bootstrapped, labeled: most demos of each kind in a set.
+        rng: shuffles and draws the sizes.
+    """
+    plain = tuple(range(size))
+    made = [Recipe("none", plain, 0, 0)]
+    if labeled > 0 and count > 1:
+        made.append(Recipe("labeled", plain, 0, 0))
+    if bootstrapped > 0 and count > len(made):
+        made.append(Recipe("bootstrapped", plain, bootstrapped, 0))
+    while len(made) < count:
+        order = tuple(rng.sample(plain, size))
+        wanted = rng.randint(1, bootstrapped) if bootstrapped > 0 else 0
+        made.append(Recipe("shuffled" if wanted else "labeled", order, wanted, rng.randrange(2**32)))
+    return made
+
+
+def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, emit: ev.Listener) -> list[DemoSet]:
+    """Make the sets, side by side, and tell about them in order.
+
+    A student that comes with demos keeps them as the last set.
+
+    Raises:
+        TooManyErrors: the teacher's calls failed on more than ``max_errors`` examples.
+    """
+    names = [name for name, _ in job.student.named_predictors()]
+    sets: list[DemoSet] = []
+    said = False
+    for number, found in enumerate(pool.map(lambda recipe: _make(job, recipe), wanted)):
+        sets.append(found.made)
+        for result, kept, why in found.attempts:
+            emit(ev.LMUsed("bootstrap", result.usage))
+            for note in result.notes:
+                emit(ev.Noted("bootstrap", note))
+            emit(ev.ExampleBootstrapped(result.example, result.score, kept, why))
+        numeric = any(r.score is not None and not r.boolean and not r.error for r, _, _ in found.attempts)
+        if numeric and job.threshold is None and not said:
+            said = True
+            emit(ev.Noted("bootstrap", "the metric is numeric and metric_threshold is not set: the best traces are kept."))
+        _tell(emit, number, found.made, names)
+    if any(predictor.demos for predictor in job.student.predictors):
+        own = {name: tuple(predictor.demos) for name, predictor in job.student.named_predictors()}
+        sets.append(DemoSet("student", own, dict.fromkeys(names, 0)))
+        _tell(emit, len(sets) - 1, sets[-1], names)
+    return sets
+
+
+def _tell(emit: ev.Listener, number: int, made: DemoSet, names: Sequence[str]) -> None:
+    for name in names:
+        demos = tuple(fields_of(demo) for demo in made.demos[name])
+        emit(ev.DemosBootstrapped(name, number, made.origin, demos, made.bootstrapped[name]))
+
+
+def _make(job: Bootstrapping, recipe: Recipe) -> Bootstrapped:
+    names = [name for name, _ in job.student.named_predictors()]
+    if recipe.origin == "none":
+        empty: dict[str, tuple[Example, ...]] = {name: () for name in names}
+        return Bootstrapped(DemoSet("none", empty, dict.fromkeys(names, 0)), ())
+    rng = random.Random(recipe.seed)
+    traces, attempts = _traces(job, recipe) if recipe.size else ({}, [])
+    used = {result.example for result, kept, _ in attempts if kept}
+    demos: dict[str, tuple[Example, ...]] = {}
+    rest = [job.trainset[i] for i in recipe.order if i not in used]
+    for name, predictor in job.student.named_predictors():
+        own = traces.get(name, [])[: recipe.size]
+        fill = [demo for demo in (labeled_demo(predictor.signature, e) for e in rest) if demo is not None]
+        room = min(max(0, job.max_labeled - len(own)), len(fill))
+        demos[name] = (*own, *rng.sample(fill, room))
+    counts = {name: len(traces.get(name, [])[: recipe.size]) for name in names}
+    return Bootstrapped(DemoSet(recipe.origin, demos, counts), tuple(attempts))
+
+
+def labeled_demo(signature: Signature, example: Example) -> Example | None:
+    """Return the part of an example that a predictor can show, or None if inputs or outputs are missing."""
+    fields = fields_of(example)
+    held = {name: fields[name] for name in signature.fields if name in fields and fields[name] is not None}
+    whole = set(signature.input_fields) <= set(held) and set(signature.output_fields) & set(held)
+    return Example(held) if whole else None
+
+
+def _teacher(job: Bootstrapping, recipe: Recipe) -> Module:
+    """A teacher without demos of its own gets labeled ones, as in DSPy."""
+    teacher = job.teacher.deepcopy()
+    if job.max_labeled and not any(predictor.demos for predictor in teacher.predictors):
+        rng = random.Random(recipe.seed)
+        for predictor in teacher.predictors:
+            fits = [labeled_demo(predictor.signature, job.trainset[i]) for i in recipe.order]
+            fill = [demo for demo in fits if demo is not None]
+            predictor.demos = rng.sample(fill, min(job.max_labeled, len(fill)))
+    return teacher
+
+
+def _traces(
+    job: Bootstrapping, recipe: Recipe
+) -> tuple[dict[str, list[Example]], list[tuple[ExampleResult, bool, str]]]:
+    """Let the teacher try examples in the recipe's order until enough of its traces pass."""
+    teacher = _teacher(job, recipe)
+    tried: list[ExampleResult] = []
+    passed: list[ExampleResult] = []
+    failures = 0
+    for number in recipe.order:
+        for attempt in range(job.rounds):
+            result = _attempt(teacher, job, number, attempt)
+            tried.append(result)
+            failures += result.score is None
+            if failures > job.max_errors:
+                raise TooManyErrors(f"the teacher failed on {failures} examples, the last: {result.error}")
+            if _passes(result, job.threshold):
+                passed.append(result)
+                break
+        if _enough(passed, tried, recipe.size, job.threshold):
+            break
+    best = sorted(passed, key=lambda r: -(r.score or 0.0))[: recipe.size]  # stable: of equals the earlier
+    kept = {id(result) for result in best}
+    rng = random.Random(recipe.seed)
+    traces: dict[str, list[Example]] = {name: [] for name, _ in job.student.named_predictors()}
+    for result in (result for result in passed if id(result) in kept):
+        for name, demo in _demos_of(teacher, result, rng).items():
+            traces[name].append(demo)
+    return traces, [(r, id(r) in kept, "" if id(r) in kept else _why_not(r, job.threshold)) for r in tried]
+
+
+def _attempt(teacher: Module, job: Bootstrapping, number: int, attempt: int) -> ExampleResult:
+    """Run the teacher, this set's own copy, on an example that is taken out of its demos meanwhile."""
+    example = job.trainset[number]
+    shown = [predictor.demos for predictor in teacher.predictors]
+    for predictor in teacher.predictors:
+        hidden = labeled_demo(predictor.signature, example)
+        predictor.demos = [demo for demo in predictor.demos if demo not in (example, hidden)]
+    again: dict[str, Any] = {"temperature": 1.0, "rollout": attempt} if attempt else {}
+    try:
+        with sampling(**again):
+            return run_example(teacher, number, example, job.metric, trace=True)
+    finally:
+        for predictor, demos in zip(teacher.predictors, shown, strict=True):
+            predictor.demos = demos
+
+
+def _passes(result: ExampleResult, threshold: float | None) -> bool:
+    if result.score is None or result.error:
+        return False
+    return result.score >= threshold if threshold is not None else result.score > 0.0
+
+
+def _enough(passed: Sequence[ExampleResult], tried: Sequence[ExampleResult], size: int, threshold: float | None) -> bool:
+    """Booleans and thresholds: as soon as ``size`` passed. Plain numbers: full marks, or enough tries to choose from."""
+    if threshold is not None or all(result.boolean for result in passed):
+        return len(passed) >= size
+    perfect = sum(result.score == 1.0 for result in passed)
+    return perfect >= size or (len(tried) >= TRIES_PER_DEMO * size and len(passed) >= size)
+
+
+def _why_not(result: ExampleResult, threshold: float | None) -> str:
+    if result.error:
+        return result.error
+    if threshold is not None:
+        return f"score {result.score:g} is below metric_threshold={threshold:g}"
+    return "score 0" if not result.score else f"score {result.score:g}; others scored better"
+
+
+def _demos_of(teacher: Module, result: ExampleResult, rng: random.Random) -> dict[str, Example]:
+    """Turn a trace into one demo per predictor; of several calls, the last or one before it (as in DSPy)."""
+    names = {id(predictor): name for name, predictor in teacher.named_predictors()}
+    by_name: dict[str, list[Example]] = {}
+    for step in result.steps:
+        if id(step.predictor) in names:
+            demo = Example({**step.inputs, **step.outputs})
+            by_name.setdefault(names[id(step.predictor)], []).append(demo)
+    return {
+        name: demos[-1] if len(demos) == 1 or rng.random() >= 0.5 else rng.choice(demos[:-1])
+        for name, demos in by_name.items()
+    }
+
+
+class BootstrapFewShot:
+    """Give a program demos from its own (or a teacher's) successful traces, filled up with labeled ones.
+
+    The vocabulary and defaults are those of DSPy's optimizer of the same name.
+
+    Args:
+        metric: ``metric(example, prediction, trace)``; None keeps every trace.
+        metric_threshold: score that a numeric metric must reach.
+        max_bootstrapped_demos: most traces of the teacher's, 0 or more.
+        max_labeled_demos: most demos in all.
+        max_rounds: attempts per example.
+        max_errors: examples on which the teacher's calls may fail.
+    """
+
+    def __init__(
+        self,
+        metric: Metric | None = None,
+        metric_threshold: float | None = None,
+        max_bootstrapped_demos: int = 4,
+        max_labeled_demos: int = 16,
+        max_rounds: int = 1,
+        max_errors: int = 10,
+    ) -> None:
+        if metric is not None:
+            check_metric(metric)
+        for name, value in (("bootstrapped", max_bootstrapped_demos), ("labeled", max_labeled_demos)):
+            check_range(f"max_{name}_demos", value, 0)
+        check_range("max_rounds", max_rounds, 1)
+        self.metric, self.metric_threshold = metric, metric_threshold
+        self.max_bootstrapped_demos, self.max_labeled_demos = max_bootstrapped_demos, max_labeled_demos
+        self.max_rounds, self.max_errors = max_rounds, max_errors
+
+    def compile(self, student: M, *, teacher: Module | None = None, trainset: Sequence[Example]) -> M:
+        """Return a copy of the student with demos; student, teacher and examples stay as they are."""
+        from mipro_nb.data import prepare
+
+        rows = prepare("trainset", trainset, student.input_names())
+        job = Bootstrapping(
+            student,
+            checked_teacher(student, teacher),
+            rows,
+            self.metric,
+            self.max_labeled_demos,
+            self.metric_threshold,
+            self.max_rounds,
+            self.max_errors,
+        )
+        origin = "bootstrapped" if self.max_bootstrapped_demos else "labeled"
+        recipe = Recipe(origin, tuple(range(len(rows))), self.max_bootstrapped_demos, 0)
+        with Pool(1) as pool:
+            made = demo_sets(job, [recipe], pool, lambda event: None)[0]
+        program = student.deepcopy()
+        for name, predictor in program.named_predictors():
+            predictor.demos = list(made.demos[name])
+        return program
+
+
+def checked_teacher(student: Module, teacher: Module | LM | None) -> Module:
+    """Return the teacher: the student itself by default, or the student asked of another LM.
+
+    Raises:
+        ConfigError: the teacher has other predictors than the student.
+    """
+    if teacher is None:
+        return student
+    if isinstance(teacher, LM):
+        same = student.deepcopy()
+        same.set_lm(teacher)
+        return same
+    if not isinstance(teacher, Module):
+        raise ConfigError(f"teacher={teacher!r}: a program or an LM is needed.")
+    mine, theirs = dict(student.named_predictors()), dict(teacher.named_predictors())
+    if list(mine) != list(theirs):
+        raise ConfigError(f"teacher has the predictors {list(theirs)}, the student {list(mine)}; they must be the same.")
+    for name, predictor in mine.items():
+        if list(predictor.signature.fields) != list(theirs[name].signature.fields):
+            raise ConfigError(f"teacher's predictor {name!r} has other fields than the student's.")
+    return teacher

@@ -1,0 +1,314 @@
+"""Evaluate: run a program over examples and score it. Holds the only thread pool.
+
+A failure is not a score: a call that failed after its retries gives a result without a score
+(missing data). A reply that can't be read, or a prompt that the LM refuses, is the prompt's
+doing and scores 0, with its error kept. A bug in the metric raises at once.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from mipro_nb import events as ev
+from mipro_nb.errors import ConfigError, LMRefused, MetricError, ParseError, PromptRefused, TooManyErrors, check_range
+from mipro_nb.example import Example, Score, fields_of
+from mipro_nb.lm import cancelled, track_usage
+from mipro_nb.module import Module, Step, settings, tracing
+
+Metric = Callable[..., Any]
+StopCheck = Callable[[], str | None]
+T = TypeVar("T")
+R = TypeVar("R")
+
+LONGEST_OUTPUT = 2_000  # characters of an output that events carry
+
+
+class Stopped(Exception):
+    """Work was ended on purpose; ``str()`` gives the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleResult:
+    """What one example gave.
+
+    Attributes:
+        example: its position in the dataset.
+        score: in [0, 1]; None when the call failed, which is missing data and not a zero.
+        boolean: whether the metric returned a boolean.
+        prediction: what the program returned, or None.
+        error: why there is no prediction, or empty.
+        feedback: the metric's, if it returned a ``Score``.
+        steps: the predictors' inputs and outputs.
+        usage, notes: of the LM calls made.
+    """
+
+    example: int
+    score: float | None
+    boolean: bool = False
+    prediction: Any = None
+    error: str = ""
+    feedback: str = ""
+    steps: tuple[Step, ...] = ()
+    usage: ev.Usage = ev.Usage()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """The score of a program on a dataset.
+
+    Attributes:
+        score: unrounded mean over ``examples`` scored examples; None if none could be scored.
+        results: one per example, in dataset order.
+    """
+
+    results: tuple[ExampleResult, ...]
+
+    @property
+    def score(self) -> float | None:
+        scores = [result.score for result in self.results if result.score is not None]
+        return sum(scores) / len(scores) if scores else None
+
+    @property
+    def examples(self) -> int:
+        """How many examples the score stands on."""
+        return sum(result.score is not None for result in self.results)
+
+    @property
+    def failed(self) -> int:
+        """How many examples are missing because their calls failed."""
+        return len(self.results) - self.examples
+
+    def __repr__(self) -> str:
+        shown = "no score" if self.score is None else f"score {self.score:.1%}"
+        missing = f", {self.failed} failed" if self.failed else ""
+        return f"EvaluationResult({shown} on {self.examples} examples{missing})"
+
+
+class Pool:
+    """Threads for examples, demo sets and proposals. Use as a context manager.
+
+    Args:
+        num_threads: how many work at the same time, 1 or more.
+        stop: asked again and again; a text ends the work with ``Stopped``.
+    """
+
+    def __init__(self, num_threads: int, stop: StopCheck = lambda: None) -> None:
+        check_range("num_threads", num_threads, 1)
+        self._executor = futures.ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
+        self._stop = stop
+        self._cancelled = threading.Event()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is not None:
+            self._cancelled.set()
+        self._executor.shutdown(wait=kind is None, cancel_futures=True)
+
+    def map(self, work: Callable[[T], R], items: Iterable[T], done: Callable[[R], None] = lambda _: None) -> list[R]:
+        """Run ``work`` on each item, in a copy of the caller's context.
+
+        Args:
+            done: called in this thread with each result as it arrives, in any order.
+
+        Returns:
+            The results, in the order of the items.
+
+        Raises:
+            Stopped: the stop check gave a reason. What had arrived was given to ``done``.
+        """
+        token = cancelled.set(self._cancelled)
+        try:
+            tasks = [self._executor.submit(contextvars.copy_context().run, work, item) for item in items]
+        finally:
+            cancelled.reset(token)
+        waiting = set(tasks)
+        try:
+            while waiting:
+                ready, waiting = futures.wait(waiting, timeout=0.2, return_when=futures.FIRST_COMPLETED)
+                for task in ready:
+                    done(task.result())
+                if (reason := self._stop()) is not None:
+                    raise Stopped(reason)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return [task.result() for task in tasks]
+
+
+def run_example(program: Module, number: int, example: Example, metric: Metric | None, *, trace: bool) -> ExampleResult:
+    """Run a program on one example and score it.
+
+    Args:
+        number: the example's position in its dataset.
+        metric: None gives a score of 1 to whatever the program returns.
+        trace: whether the metric gets the trace (it does while bootstrapping, as in DSPy).
+
+    Raises:
+        LMRefused, ConfigError: nothing that another example could change.
+        MetricError: the metric raised or returned what is no score.
+    """
+    with track_usage() as account, tracing() as steps:
+        failure: ExampleResult | None = None
+        prediction = None
+        try:
+            prediction = program(**fields_of(Example.inputs(example)))
+        except (LMRefused, ConfigError, MetricError, AssertionError):
+            raise
+        except ParseError as error:
+            told = f"ParseError: {error} The reply was: {error.reply[:LONGEST_OUTPUT]!r}"
+            failure = ExampleResult(number, 0.0, error=told, feedback=str(error))
+        except PromptRefused as error:
+            failure = ExampleResult(number, 0.0, error=f"PromptRefused: {error}")
+        except Exception as error:  # noqa: BLE001 (the user's program may raise anything; one example is not the run)
+            failure = ExampleResult(number, None, error=f"{type(error).__name__}: {error}"[:LONGEST_OUTPUT])
+        result = failure or _scored(number, example, prediction, metric, list(steps) if trace else None)
+        return replace(result, steps=tuple(steps), usage=account.usage, notes=tuple(account.notes))
+
+
+def _scored(number: int, example: Example, prediction: Any, metric: Metric | None, trace: Any) -> ExampleResult:
+    if metric is None:
+        return ExampleResult(number, 1.0, True, prediction)
+    name = getattr(metric, "__name__", type(metric).__name__)
+    try:
+        raw = metric(example, prediction, trace) if _takes_trace(metric) else metric(example, prediction)
+    except Exception as error:
+        raise MetricError(f"metric {name} raised {type(error).__name__}: {error} (on {example!r:.300})") from error
+    try:
+        score = raw if isinstance(raw, Score) else Score(raw)
+    except ConfigError as error:
+        raise MetricError(f"metric {name} returned {error} (on {example!r:.300})") from error
+    return ExampleResult(number, score.value, score.boolean, prediction, feedback=score.feedback)
+
+
+def _takes_trace(metric: Metric) -> bool:
+    try:
+        parameters = list(inspect.signature(metric).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) >= 3 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def check_metric(metric: Any) -> None:
+    """Raise ConfigError unless ``metric`` can be called with an example and a prediction."""
+    if not callable(metric):
+        raise ConfigError(
+            f"metric={metric!r}: a function metric(example, prediction, trace=None) is needed that returns a bool, "
+            "a number in [0, 1] or mipro_nb.Score."
+        )
+
+
+def evaluate(
+    program: Module,
+    items: Sequence[tuple[int, Example]],
+    metric: Metric,
+    pool: Pool,
+    done: Callable[[ExampleResult], None],
+    max_errors: int,
+) -> list[ExampleResult]:
+    """Score a program on (number, example) pairs. Examples whose calls failed are tried once more at the end.
+
+    Args:
+        done: called with each result as it arrives; with a second one if the example was tried again.
+        max_errors: failed examples that are borne.
+
+    Raises:
+        TooManyErrors: more examples failed.
+    """
+    failed: list[str] = []
+
+    def arrived(result: ExampleResult) -> None:
+        done(result)
+        if result.score is None:
+            failed.append(result.error)
+            if len(failed) > max_errors:
+                raise TooManyErrors(f"{len(failed)} examples failed, max_errors={max_errors}; the last: {failed[-1]}")
+
+    def work(item: tuple[int, Example]) -> ExampleResult:
+        return run_example(program, item[0], item[1], metric, trace=False)
+
+    results = pool.map(work, items, arrived)
+    missing = [place for place, result in enumerate(results) if result.score is None]
+    if missing and len(missing) < len(results):
+        failed.clear()
+        again = pool.map(work, [items[place] for place in missing], arrived)
+        for place, result in zip(missing, again, strict=True):
+            results[place] = result
+    return results
+
+
+def threads(num_threads: int | None, program: Module) -> int:
+    """Return how many threads to use: as asked, as configured, or as the slowest LM of the program can use."""
+    asked = num_threads if num_threads is not None else settings().num_threads
+    if asked is not None:
+        check_range("num_threads", asked, 1)
+        return asked
+    lms = {predictor.lm or settings().lm for predictor in program.predictors}
+    return min((lm.concurrency for lm in lms if lm is not None), default=1)
+
+
+class Evaluate:
+    """Score programs on a dataset.
+
+    Args:
+        devset: Examples with named inputs.
+        metric: ``metric(example, prediction, trace=None)`` -> bool, number in [0, 1] or ``Score``.
+        num_threads: examples at the same time; None follows the LM.
+        max_errors: examples that may fail before ``TooManyErrors``.
+        listeners: get a TrialStarted, an ExampleScored per example, and a TrialFinished.
+
+    >>> from mipro_nb.testing import FakeLM
+    >>> from mipro_nb.module import Predict
+    >>> rows = [Example(q="1", a="1").with_inputs("q"), Example(q="2", a="3").with_inputs("q")]
+    >>> program = Predict("q -> a", lm=FakeLM(lambda messages: messages[-1]["content"][-1]))
+    >>> Evaluate(rows, lambda example, prediction: example.a == prediction.a)(program)
+    EvaluationResult(score 50.0% on 2 examples)
+    """
+
+    def __init__(
+        self,
+        devset: Sequence[Example],
+        metric: Metric,
+        *,
+        num_threads: int | None = None,
+        max_errors: int = 10,
+        listeners: Iterable[ev.Listener] = (),
+    ) -> None:
+        check_metric(metric)
+        check_range("max_errors", max_errors, 0)
+        self.devset, self.metric = devset, metric
+        self.num_threads, self.max_errors, self.listeners = num_threads, max_errors, tuple(listeners)
+
+    def __call__(self, program: Module) -> EvaluationResult:
+        """Evaluate; a keyboard interrupt ends it at once."""
+        from mipro_nb.data import prepare
+
+        devset = prepare("devset", self.devset, program.input_names())
+        emit = ev.Emitter(self.listeners)
+        zeros = tuple(0 for _ in program.predictors)
+        emit(ev.TrialStarted(0, "full", zeros, (), len(devset), len(devset)))
+        with Pool(threads(self.num_threads, program)) as pool:
+            found = evaluate(
+                program, list(enumerate(devset)), self.metric, pool, lambda r: report(emit, "search", 0, r), self.max_errors
+            )
+        outcome = EvaluationResult(tuple(found))
+        emit(ev.TrialFinished(0, outcome.score, outcome.examples, outcome.failed))
+        return outcome
+
+
+def report(emit: ev.Listener, stage: str, trial: int, result: ExampleResult) -> None:
+    """Emit what one example gave and used."""
+    emit(ev.LMUsed(stage, result.usage))
+    for note in result.notes:
+        emit(ev.Noted(stage, note))
+    output = repr(result.prediction)[:LONGEST_OUTPUT] if result.prediction is not None else ""
+    emit(ev.ExampleScored(trial, result.example, result.score, result.error, result.feedback, output))

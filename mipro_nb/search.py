@@ -1,0 +1,235 @@
+"""Stage 3: which combination of instructions and demo sets to try next.
+
+A strategy never runs anything: ``ask`` gives work (a combination and the examples that it
+lacks), ``tell`` takes the scores. So a run is a pure function of data, settings, seed and
+replies. Optuna is imported only here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mipro_nb.example import Example
+from mipro_nb.module import Module
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A combination: an index per predictor.
+
+    Attributes:
+        instructions: which candidate instruction each predictor takes.
+        demos: which demo set each takes; empty in a zero-shot run.
+    """
+
+    instructions: tuple[int, ...]
+    demos: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the search chooses from.
+
+    Attributes:
+        predictors: names, in order.
+        instructions: per predictor its candidate instructions; index 0 is the program's own.
+        demos: per predictor its demo sets, or empty in a zero-shot run.
+        baseline: the combination that is the program as it was given.
+    """
+
+    predictors: tuple[str, ...]
+    instructions: tuple[tuple[str, ...], ...]
+    demos: tuple[tuple[tuple[Example, ...], ...], ...]
+    baseline: Choice
+
+    @property
+    def combinations(self) -> int:
+        """How many different combinations there are."""
+        count = 1
+        for options in (*self.instructions, *self.demos):
+            count *= len(options)
+        return count
+
+    def apply(self, program: Module, choice: Choice) -> Module:
+        """Return a copy of the program with a combination put in."""
+        copy = program.deepcopy()
+        for place, (_, predictor) in enumerate(copy.named_predictors()):
+            text = self.instructions[place][choice.instructions[place]]
+            predictor.signature = predictor.signature.with_instructions(text)
+            if choice.demos:
+                predictor.demos = list(self.demos[place][choice.demos[place]])
+        return copy
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A trial to run.
+
+    Attributes:
+        trial: number from 0.
+        kind: ``baseline``, ``minibatch`` or ``full``.
+        choice: the combination.
+        examples: ids that its score stands on; ``new`` are those not yet scored for this combination.
+    """
+
+    trial: int
+    kind: str
+    choice: Choice
+    examples: tuple[int, ...]
+    new: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How much to try.
+
+    Attributes:
+        num_trials: combinations to try, the baseline and full evaluations of minibatch winners not counted.
+        examples: size of the validation set.
+        minibatch_size: examples per trial, or None to evaluate every trial fully.
+        full_eval_steps: trials between two full evaluations.
+    """
+
+    num_trials: int
+    examples: int
+    minibatch_size: int | None
+    full_eval_steps: int = 5
+
+
+class Strategy(Protocol):
+    """The seam between a search and the run."""
+
+    def ask(self) -> Work | None:
+        """Return the next trial, or None when the search is over."""
+
+    def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
+        """Take the scores of ``work.new`` (missing ones left out); return the trial's mean, or None."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a combination has scored: per example, and per trial."""
+
+    scores: dict[int, float] = field(default_factory=dict)
+    means: list[float] = field(default_factory=list)
+    full: bool = False
+
+
+class MiproStrategy:
+    """MIPROv2's search as dspy 3.4.1 runs it (teleprompt/mipro_optimizer_v2.py).
+
+    The program itself is evaluated fully; then TPE (multivariate) proposes combinations, each
+    scored on a fresh minibatch; every few trials, and at the end, the combination of highest mean
+    that wasn't fully evaluated yet is. What is bettered: no combination is run twice on the same
+    example, and the search ends when everything is known.
+    """
+
+    def __init__(self, candidates: Candidates, schedule: Schedule, seed: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._candidates, self._schedule = candidates, schedule
+        self._rng = random.Random(f"minibatch/{seed}")
+        self._known: dict[Choice, _Known] = {}
+        self._trials = 0
+        self._space = self._distributions(optuna)
+        sampler = optuna.samplers.TPESampler(
+            prior_weight=1.0,
+            n_startup_trials=10,
+            n_ei_candidates=24,
+            seed=seed,
+            multivariate=True,
+            group=False,
+            constant_liar=True,
+        )
+        self._optuna = optuna
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._plan = self._run()
+        self._work: Work | None = next(self._plan, None)
+
+    def ask(self) -> Work | None:
+        return self._work
+
+    def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
+        known = self._known[work.choice]
+        known.scores.update(scores)
+        held = [known.scores[example] for example in work.examples if example in known.scores]
+        mean = sum(held) / len(held) if held else None
+        if work.kind != "minibatch":
+            known.full = True
+        try:
+            self._work = self._plan.send(mean)
+        except StopIteration:
+            self._work = None
+        return mean
+
+    def _run(self) -> Generator[Work, float | None, None]:
+        """The schedule, read from top to bottom; each ``yield`` is a trial and gives back its mean."""
+        schedule, everything = self._schedule, tuple(range(self._schedule.examples))
+        score = yield self._trial("baseline", self._candidates.baseline, everything)
+        self._book(self._candidates.baseline, score)
+        batch = schedule.minibatch_size
+        for number in range(1, schedule.num_trials + 1):
+            if self._exhausted():
+                return
+            trial = self._study.ask(self._space)
+            choice = self._choice(trial.params)
+            chosen = everything if batch is None else tuple(self._rng.sample(everything, batch))
+            score = yield self._trial("full" if batch is None else "minibatch", choice, chosen)
+            if score is None:
+                self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(trial, score)
+                self._known[choice].means.append(score)
+            if batch is not None and (number % schedule.full_eval_steps == 0 or number == schedule.num_trials):
+                leader = self._leader()
+                if leader is not None:
+                    score = yield self._trial("full", leader, everything)
+                    self._book(leader, score)
+
+    def _trial(self, kind: str, choice: Choice, examples: tuple[int, ...]) -> Work:
+        known = self._known.setdefault(choice, _Known())
+        work = Work(self._trials, kind, choice, examples, tuple(e for e in examples if e not in known.scores))
+        self._trials += 1
+        return work
+
+    def _book(self, choice: Choice, score: float | None) -> None:
+        """Let Optuna learn from a full evaluation too."""
+        if score is not None:
+            params = self._params(choice)
+            done = self._optuna.trial.create_trial(params=params, distributions=self._space, value=score)
+            self._study.add_trial(done)
+
+    def _leader(self) -> Choice | None:
+        """The combination of highest mean over its trials that isn't fully evaluated; of equals the first tried."""
+        open_ = [(choice, k.means) for choice, k in self._known.items() if k.means and not k.full]
+        return max(open_, key=lambda pair: sum(pair[1]) / len(pair[1]))[0] if open_ else None
+
+    def _exhausted(self) -> bool:
+        return sum(known.full for known in self._known.values()) >= self._candidates.combinations
+
+    def _distributions(self, optuna: Any) -> dict[str, Any]:
+        """One categorical parameter per predictor and kind, named and ordered as in dspy."""
+        space: dict[str, Any] = {}
+        for place, options in enumerate(self._candidates.instructions):
+            space[f"{place}_predictor_instruction"] = optuna.distributions.CategoricalDistribution(range(len(options)))
+            if self._candidates.demos:
+                sets = range(len(self._candidates.demos[place]))
+                space[f"{place}_predictor_demos"] = optuna.distributions.CategoricalDistribution(sets)
+        return space
+
+    def _choice(self, params: Mapping[str, int]) -> Choice:
+        places = range(len(self._candidates.predictors))
+        instructions = tuple(params[f"{place}_predictor_instruction"] for place in places)
+        demos = tuple(params[f"{place}_predictor_demos"] for place in places) if self._candidates.demos else ()
+        return Choice(instructions, demos)
+
+    def _params(self, choice: Choice) -> dict[str, int]:
+        params = {f"{place}_predictor_instruction": index for place, index in enumerate(choice.instructions)}
+        return params | {f"{place}_predictor_demos": index for place, index in enumerate(choice.demos)}
+
+
+STRATEGIES: dict[str, Any] = {"mipro": MiproStrategy}

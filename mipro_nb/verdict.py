@@ -1,0 +1,98 @@
+"""The verdict: is the best program really better, on examples that the search never saw?
+
+Every example is scored under both programs, so the comparison is paired. The interval is the
+percentile bootstrap of the mean difference (Efron and Tibshirani, 1993, chapter 13); the test
+is McNemar's exact one for booleans, a sign-flip permutation test for other scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement.
+
+    Attributes:
+        word: ``improved``, ``not shown`` or ``worse``.
+        examples: how many examples both programs were scored on.
+        baseline, best: mean scores, fractions.
+        difference: ``best - baseline``; ``low`` to ``high`` is its 95% interval.
+        p_value: two-sided, of no difference.
+        fixed, broken: examples that score higher, lower than before.
+    """
+
+    word: str
+    examples: int
+    baseline: float
+    best: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    fixed: int
+    broken: int
+
+    def __str__(self) -> str:
+        """One sentence for people, in percentage points."""
+        change = f"{self.difference * 100:+.1f} points [{self.low * 100:+.1f}, {self.high * 100:+.1f}]"
+        return (
+            f"{self.word}: {self.baseline:.1%} -> {self.best:.1%} on {self.examples} test examples, "
+            f"{change}, p = {self.p_value:.2g}; {self.fixed} fixed, {self.broken} broken"
+        )
+
+
+def judge(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Verdict:
+    """Compare the scores of two programs on the same examples, in the same order.
+
+    Args:
+        before, after: scores in [0, 1]; of equal length, 1 or more.
+        seed: of the resampling.
+
+    >>> judge([0.0] * 12, [1.0] * 12).word, judge([0.0, 1.0], [1.0, 1.0]).word
+    ('improved', 'not shown')
+    """
+    import numpy as np
+
+    difference = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    rng = np.random.default_rng(seed)
+    low, high = _interval(difference, rng)
+    fixed, broken = int((difference > 0).sum()), int((difference < 0).sum())
+    boolean = set(before) | set(after) <= {0.0, 1.0}
+    p_value = mcnemar(fixed, broken) if boolean else _sign_flip(difference, rng)
+    mean = float(difference.mean())
+    sure = p_value < 1 - LEVEL
+    word = "improved" if sure and low > 0 else "worse" if sure and high < 0 else "not shown"
+    baseline, best = float(np.mean(before)), float(np.mean(after))
+    return Verdict(word, len(difference), baseline, best, mean, low, high, p_value, fixed, broken)
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """Return the exact two-sided p-value that ``fixed`` and ``broken`` are tosses of a fair coin."""
+    n = fixed + broken
+    tail = sum(math.comb(n, k) for k in range(min(fixed, broken) + 1))
+    return float(min(1.0, 2 * tail / 2**n))
+
+
+def _interval(difference: Any, rng: Any) -> tuple[float, float]:
+    import numpy as np
+
+    n = len(difference)
+    means = np.concatenate([difference[rng.integers(0, n, size=(500, n))].mean(axis=1) for _ in range(RESAMPLES // 500)])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _sign_flip(difference: Any, rng: Any) -> float:
+    import numpy as np
+
+    n, seen = len(difference), abs(difference.sum()) - 1e-12
+    flips = [rng.choice([-1.0, 1.0], size=(500, n)) @ difference for _ in range(RESAMPLES // 500)]
+    return float((1 + (np.abs(np.concatenate(flips)) >= seen).sum()) / (RESAMPLES + 1))
