@@ -184,9 +184,10 @@ def _from_lines(signature: Signature, reply: str) -> dict[str, Any]:
     by_lower = {name.lower(): name for name in signature.fields}
     cuts = list(marker.finditer(reply))
     found: dict[str, Any] = {}
-    for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
+    ends = [*(cut.start() for cut in cuts[1:]), len(reply)]
+    for cut, end in zip(cuts, ends, strict=False):
         name = by_lower[cut.group(1).lower()]
-        value = reply[cut.end() : following.start() if following else len(reply)].strip()
+        value = reply[cut.end() : end].strip()
         if name in outputs and name not in found:
             found[name] = value
     if not found and len(outputs) == 1:

@@ -86,6 +86,12 @@ def book(usage: Usage) -> None:
         account.add(usage)
 
 
+def note(message: str) -> None:
+    """Leave a remark for the person at the screen, in every account that is open."""
+    for account in _accounts.get():
+        account.note(message)
+
+
 class LM:
     """A language model.
 
@@ -168,6 +174,17 @@ class LM:
             return bool(litellm.supports_response_schema(model=self.model)) and "response_format" not in self._dropped
         except Exception:  # noqa: BLE001 (litellm raises many kinds for a model that it doesn't know)
             return False
+
+    def prices(self) -> tuple[float, float] | None:
+        """Return US dollars per prompt and per completion token by litellm's table, or None if unknown."""
+        if self.is_local:
+            return 0.0, 0.0
+        litellm = _litellm()
+        try:
+            prompt, completion = litellm.cost_per_token(model=self.model, prompt_tokens=10**6, completion_tokens=10**6)
+        except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model without a price)
+            return None
+        return prompt / 10**6, completion / 10**6
 
     def __call__(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> str:
         """Return the text of the answer to a prompt, or to a list of messages; options as in ``complete``."""
@@ -265,8 +282,7 @@ class LM:
             self._dropped.add(parameter)
             message = f"{self.model} refuses {parameter}; it is asked without."
             logger.warning(message)
-            for account in _accounts.get():
-                account.note(message)
+            note(message)
 
     def _send(self, messages: list[dict[str, str]], sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Call litellm once. Overridden by the fakes in ``testing``."""

@@ -137,7 +137,6 @@ class MiproStrategy:
         self._trials = 0
         self._space = self._distributions(optuna)
         sampler = optuna.samplers.TPESampler(
-            prior_weight=1.0,
             n_startup_trials=10,
             n_ei_candidates=24,
             seed=seed,

@@ -63,6 +63,9 @@ class FakeLM(LM):
     def supports_schema(self) -> bool:
         return self._schema
 
+    def prices(self) -> tuple[float, float] | None:
+        return (0.0, 0.0) if self._price == 0 else None
+
     def _send(self, messages: Messages, sampling: Mapping[str, Any]) -> dict[str, Any]:
         with self._counting:
             self.prompts.append(messages)
@@ -132,6 +135,9 @@ class ReplayLM(LM):
     @property
     def supports_schema(self) -> bool:
         return False
+
+    def prices(self) -> tuple[float, float] | None:
+        return 0.0, 0.0
 
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._known.get(_replay_key(messages, options))

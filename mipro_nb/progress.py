@@ -1,0 +1,147 @@
+"""The terminal's view of a run: a listener that draws from the same History as everything else."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mipro_nb import events as ev
+from mipro_nb.history import History
+
+STAGE_NAMES = {
+    "bootstrap": "1/3 bootstrap demo sets",
+    "propose": "2/3 propose instructions",
+    "search": "3/3 search",
+    "verdict": "verdict on the test set",
+}
+
+
+def steps_done(history: History) -> int:
+    """Return how many of the present stage's steps are done: demo sets, instructions or trials."""
+    predictors = len(history.started.predictors) if history.started else 1
+    match history.stage:
+        case "bootstrap":
+            return len(history.demo_sets) // max(1, predictors)
+        case "propose":
+            return len(history.instructions)
+        case "search":
+            return sum(trial.finished for trial in history.trials)
+        case "verdict":
+            tests = [t for t in list(history.trials_by_number.values()) if t.kind.startswith("test")]
+            return sum(trial.finished for trial in tests)
+    return 0
+
+
+def seconds_left(history: History, now: float) -> float | None:
+    """Return the present stage's seconds to go, by its pace so far; None before its first step is done."""
+    stage = history.stages.get(history.stage or "")
+    done = steps_done(history)
+    if stage is None or not done:
+        return None
+    return (now - stage.at) / done * max(0, stage.total - done)
+
+
+def score_text(score: float | None, examples: int) -> str:
+    """Write a score with what it stands on: ``71.0% on 100 examples``."""
+    return "no score yet" if score is None else f"{score:.1%} on {examples} examples"
+
+
+def usage_text(usage: ev.Usage) -> str:
+    """Write calls, cached calls, tokens and dollars."""
+    dollars = "price unknown" if usage.cost is None else f"${usage.cost:,.4f}"
+    tokens = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
+    return f"{usage.calls:,} calls, {usage.cached_calls:,} cached, {tokens}, {dollars}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Write seconds as ``2 min 05 s``."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def summary_lines(history: History, now: float) -> list[str]:
+    """Return what the eye looks for, one line each: where it is, what it found, what it spent."""
+    stage = history.stages.get(history.stage or "")
+    where = STAGE_NAMES.get(history.stage or "", "preparing")
+    count = f", {steps_done(history)} of {stage.total}" if stage else ""
+    lines = [f"{where}{count}; this stage: {duration_text(seconds_left(history, now))} left"]
+    if history.baseline is not None and history.best is not None:
+        baseline, best = history.baseline, history.best
+        lines.append(
+            f"best {score_text(best.score, best.examples)}; baseline {score_text(baseline.score, baseline.examples)}"
+        )
+    lines.append(usage_text(history.usage))
+    return lines
+
+
+class TerminalProgress:
+    """Draws a live panel on a terminal; elsewhere (a file, a pipe, a plain notebook cell) writes a line per step.
+
+    Args:
+        console: where to; standard error on a terminal, else standard output.
+    """
+
+    def __init__(self, console: Any = None) -> None:
+        import sys
+
+        from rich.console import Console
+
+        target = sys.stderr if sys.stderr.isatty() else sys.stdout
+        self._console = console or Console(file=target, force_jupyter=False, highlight=False, soft_wrap=True)
+        self._history = History()
+        self._live: Any = None
+
+    def __call__(self, event: ev.Event) -> None:
+        self._history(event)
+        if isinstance(event, ev.RunStarted) and self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self._panel, console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        line = self._line(event)
+        if isinstance(event, ev.RunFinished):
+            self._close()
+        if line:
+            self._console.print(line, markup=False)
+
+    def _panel(self) -> Any:
+        from rich.panel import Panel
+        from rich.text import Text
+
+        return Panel(Text("\n".join(summary_lines(self._history, time.time()))), title="MIPROv2", title_align="left")
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _line(self, event: ev.Event) -> str | None:
+        """Return the line that stays on the screen for an event, or None."""
+        match event:
+            case ev.StageStarted():
+                return STAGE_NAMES.get(event.stage, event.stage)
+            case ev.DemosBootstrapped():
+                return f"  {event.predictor}, demo set {event.index}: {event.origin}, {len(event.demos)} demos"
+            case ev.InstructionProposed():
+                return f"  {event.predictor}, instruction {event.index}: {' '.join(event.text.split())[:100]}"
+            case ev.TrialFinished():
+                return self._trial_line(event)
+            case ev.Noted():
+                return f"  note: {event.message}"
+            case ev.VerdictReached():
+                return f"verdict: {event.word}"
+            case ev.RunFinished():
+                return f"{event.reason}; {usage_text(self._history.usage)}; {duration_text(self._history.seconds)}"
+        return None
+
+    def _trial_line(self, event: ev.TrialFinished) -> str:
+        trial = self._history.trials_by_number[event.trial]
+        failed = f", {event.failed} failed" if event.failed else ""
+        best = self._history.best
+        found = f"; best {score_text(best.score, best.examples)}" if best else ""
+        chosen = f"instructions {list(trial.instructions)}" + (f", demos {list(trial.demos)}" if trial.demos else "")
+        left = f"; {duration_text(seconds_left(self._history, event.at))} left" if not trial.kind.startswith("test") else ""
+        score = score_text(event.score, event.examples)
+        return f"  trial {event.trial} {trial.kind} ({chosen}): {score}{failed}{found}{left}"
