@@ -12,23 +12,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mipro_nb.bootstrap import BootstrapFewShot
     from mipro_nb.data import examples, split
     from mipro_nb.evaluate import Evaluate, EvaluationResult
     from mipro_nb.example import Example, Prediction, Score
+    from mipro_nb.fewshot import BootstrapFewShot
     from mipro_nb.history import History
     from mipro_nb.lm import LM
     from mipro_nb.metrics import exact_match
     from mipro_nb.mipro import MIPROv2
-    from mipro_nb.module import ChainOfThought, Module, Predict, configure, context, load
+    from mipro_nb.module import Module
     from mipro_nb.plan import Plan
+    from mipro_nb.predict import ChainOfThought, Predict, load
     from mipro_nb.propose import GroundedProposer
+    from mipro_nb.settings import configure, context
     from mipro_nb.signature import InputField, OutputField, Signature
 
 _HOMES = {
     "LM": "lm",
-    "configure": "module",
-    "context": "module",
+    "configure": "settings",
+    "context": "settings",
     "Signature": "signature",
     "InputField": "signature",
     "OutputField": "signature",
@@ -38,12 +40,12 @@ _HOMES = {
     "examples": "data",
     "split": "data",
     "Module": "module",
-    "Predict": "module",
-    "ChainOfThought": "module",
-    "load": "module",
+    "Predict": "predict",
+    "ChainOfThought": "predict",
+    "load": "predict",
     "Evaluate": "evaluate",
     "EvaluationResult": "evaluate",
-    "BootstrapFewShot": "bootstrap",
+    "BootstrapFewShot": "fewshot",
     "GroundedProposer": "propose",
     "MIPROv2": "mipro",
     "Plan": "plan",

@@ -8,17 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mipro_nb import events as ev
+from mipro_nb.data import split
 from mipro_nb.demo import messages
 from mipro_nb.errors import MiproError
 from mipro_nb.evaluate import Metric
 from mipro_nb.example import Example
-from mipro_nb.data import split
 from mipro_nb.history import History
 from mipro_nb.lm import LM
 from mipro_nb.mipro import MIPROv2
-from mipro_nb.module import Module, Predict, context
+from mipro_nb.module import Module
+from mipro_nb.predict import Predict
 from mipro_nb.progress import duration_text, score_text
+from mipro_nb.settings import context
 from mipro_nb.signature import InputField, OutputField, Signature
 from mipro_nb.verdict import Verdict
 
@@ -32,8 +33,7 @@ class FindProduct(Signature):
 
 def same_product(example: Example, prediction: Any, trace: Any = None) -> bool:
     """Whether the product is named exactly, capitals and a final stop aside."""
-    found: str = prediction.product.strip().rstrip(".").lower()
-    return found == example.product
+    return bool(prediction.product.strip().rstrip(".").lower() == example.product)
 
 
 def demo(seed: int, auto: str, model: str, save: str) -> int:

@@ -45,7 +45,7 @@ def json_schema(signature: Signature) -> dict[str, Any] | None:
 def _close(node: Any) -> bool:
     """Forbid additional properties throughout; False if some part of the schema is open by nature."""
     if isinstance(node, list):
-        return all([_close(part) for part in node])
+        return False not in [_close(part) for part in node]  # a list: every part must be closed
     if not isinstance(node, dict):
         return True
     if node.get("type") == "object" or "properties" in node:
@@ -55,12 +55,11 @@ def _close(node: Any) -> bool:
         node["required"] = list(node["properties"])
     if node.get("type") == "array" and not node.get("items"):
         return False
-    return all([_close(part) for key, part in node.items() if key not in ("default", "enum", "const", "required")])
+    plain = ("default", "enum", "const", "required")
+    return False not in [_close(part) for key, part in node.items() if key not in plain]
 
 
-def messages(
-    signature: Signature, demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]
-) -> list[Message]:
+def messages(signature: Signature, demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]) -> list[Message]:
     """Return the chat messages of one call: the instruction, each demo as two turns, the inputs.
 
     Args:

@@ -10,17 +10,16 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.errors import ConfigError, TooManyErrors, check_range
-from mipro_nb.evaluate import ExampleResult, Metric, Pool, check_metric, run_example
+from mipro_nb.errors import TooManyErrors
+from mipro_nb.evaluate import ExampleResult, Metric, run_example
 from mipro_nb.example import Example, fields_of
-from mipro_nb.lm import LM
-from mipro_nb.module import Module, sampling
+from mipro_nb.module import Module
+from mipro_nb.pool import Pool
+from mipro_nb.settings import sampling
 from mipro_nb.signature import Signature
-
-M = TypeVar("M", bound=Module)
 
 CONTEXT_DEMOS = 3  # bootstrapped for the proposer's eyes in a zero-shot run
 TRIES_PER_DEMO = 4  # with a numeric metric and no threshold: attempts per demo wanted, of which the best are kept
@@ -123,7 +122,11 @@ def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, emit: ev
         numeric = any(r.score is not None and not r.boolean and not r.error for r, _, _ in found.attempts)
         if numeric and job.threshold is None and not said:
             said = True
-            emit(ev.Noted("bootstrap", "the metric is numeric and metric_threshold is not set: the best traces are kept."))
+            emit(
+                ev.Noted(
+                    "bootstrap", "the metric is numeric and metric_threshold is not set: the best traces are kept."
+                )
+            )
         _tell(emit, number, found.made, names)
     if any(predictor.demos for predictor in job.student.predictors):
         own = {name: tuple(predictor.demos) for name, predictor in job.student.named_predictors()}
@@ -141,7 +144,7 @@ def _tell(emit: ev.Listener, number: int, made: DemoSet, names: Sequence[str]) -
 def _make(job: Bootstrapping, recipe: Recipe) -> Bootstrapped:
     names = [name for name, _ in job.student.named_predictors()]
     if recipe.origin == "none":
-        empty: dict[str, tuple[Example, ...]] = {name: () for name in names}
+        empty: dict[str, tuple[Example, ...]] = dict.fromkeys(names, ())
         return Bootstrapped(DemoSet("none", empty, dict.fromkeys(names, 0)), ())
     rng = random.Random(recipe.seed)
     traces, attempts = _traces(job, recipe) if recipe.size else ({}, [])
@@ -229,8 +232,10 @@ def _passes(result: ExampleResult, threshold: float | None) -> bool:
     return result.score >= threshold if threshold is not None else result.score > 0.0
 
 
-def _enough(passed: Sequence[ExampleResult], tried: Sequence[ExampleResult], size: int, threshold: float | None) -> bool:
-    """Booleans and thresholds: as soon as ``size`` passed. Plain numbers: full marks, or enough tries to choose from."""
+def _enough(
+    passed: Sequence[ExampleResult], tried: Sequence[ExampleResult], size: int, threshold: float | None
+) -> bool:
+    """Booleans and thresholds: as soon as ``size`` passed. Numbers: full marks, or enough tries to choose from."""
     if threshold is not None or all(result.boolean for result in passed):
         return len(passed) >= size
     perfect = sum(result.score == 1.0 for result in passed)
@@ -257,83 +262,3 @@ def _demos_of(teacher: Module, result: ExampleResult, rng: random.Random) -> dic
         name: demos[-1] if len(demos) == 1 or rng.random() >= 0.5 else rng.choice(demos[:-1])
         for name, demos in by_name.items()
     }
-
-
-class BootstrapFewShot:
-    """Give a program demos from its own (or a teacher's) successful traces, filled up with labeled ones.
-
-    The vocabulary and defaults are those of DSPy's optimizer of the same name.
-
-    Args:
-        metric: ``metric(example, prediction, trace)``; None keeps every trace.
-        metric_threshold: score that a numeric metric must reach.
-        max_bootstrapped_demos: most traces of the teacher's, 0 or more.
-        max_labeled_demos: most demos in all.
-        max_rounds: attempts per example.
-        max_errors: examples on which the teacher's calls may fail.
-    """
-
-    def __init__(
-        self,
-        metric: Metric | None = None,
-        metric_threshold: float | None = None,
-        max_bootstrapped_demos: int = 4,
-        max_labeled_demos: int = 16,
-        max_rounds: int = 1,
-        max_errors: int = 10,
-    ) -> None:
-        if metric is not None:
-            check_metric(metric)
-        for name, value in (("bootstrapped", max_bootstrapped_demos), ("labeled", max_labeled_demos)):
-            check_range(f"max_{name}_demos", value, 0)
-        check_range("max_rounds", max_rounds, 1)
-        self.metric, self.metric_threshold = metric, metric_threshold
-        self.max_bootstrapped_demos, self.max_labeled_demos = max_bootstrapped_demos, max_labeled_demos
-        self.max_rounds, self.max_errors = max_rounds, max_errors
-
-    def compile(self, student: M, *, teacher: Module | None = None, trainset: Sequence[Example]) -> M:
-        """Return a copy of the student with demos; student, teacher and examples stay as they are."""
-        from mipro_nb.data import prepare
-
-        rows = prepare("trainset", trainset, student.input_names())
-        job = Bootstrapping(
-            student,
-            checked_teacher(student, teacher),
-            rows,
-            self.metric,
-            self.max_labeled_demos,
-            self.metric_threshold,
-            self.max_rounds,
-            self.max_errors,
-        )
-        origin = "bootstrapped" if self.max_bootstrapped_demos else "labeled"
-        recipe = Recipe(origin, tuple(range(len(rows))), self.max_bootstrapped_demos, 0)
-        with Pool(1) as pool:
-            made = demo_sets(job, [recipe], pool, lambda event: None)[0]
-        program = student.deepcopy()
-        for name, predictor in program.named_predictors():
-            predictor.demos = list(made.demos[name])
-        return program
-
-
-def checked_teacher(student: Module, teacher: Module | LM | None) -> Module:
-    """Return the teacher: the student itself by default, or the student asked of another LM.
-
-    Raises:
-        ConfigError: the teacher has other predictors than the student.
-    """
-    if teacher is None:
-        return student
-    if isinstance(teacher, LM):
-        same = student.deepcopy()
-        same.set_lm(teacher)
-        return same
-    if not isinstance(teacher, Module):
-        raise ConfigError(f"teacher={teacher!r}: a program or an LM is needed.")
-    mine, theirs = dict(student.named_predictors()), dict(teacher.named_predictors())
-    if list(mine) != list(theirs):
-        raise ConfigError(f"teacher has the predictors {list(theirs)}, the student {list(mine)}; they must be the same.")
-    for name, predictor in mine.items():
-        if list(predictor.signature.fields) != list(theirs[name].signature.fields):
-            raise ConfigError(f"teacher's predictor {name!r} has other fields than the student's.")
-    return teacher

@@ -149,10 +149,10 @@ def shared_cache(directory: Path) -> Cache:
 def _open_disk(directory: Path) -> Any:
     import diskcache_community as diskcache
 
-    class TextDisk(diskcache.Disk):  # type: ignore[misc]
+    class TextDisk(diskcache.Disk):
         """Text only: a value of another kind (a planted pickle) is refused instead of loaded."""
 
-        def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
             if mode == diskcache.core.MODE_PICKLE:
                 raise ValueError("a pickled value in the answer cache is refused")
             return super().fetch(mode, filename, value, read)

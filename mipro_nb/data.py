@@ -85,7 +85,9 @@ def _file_rows(path: Path) -> list[Any]:
         raise DataError(f"source: the file {path} doesn't exist.{near}")
     kind = path.suffix.lower()
     if kind not in READERS:
-        raise DataError(f"source: {path.name} ends with {kind!r}; accepted: {', '.join(READERS)}.{nearest(kind, READERS)}")
+        raise DataError(
+            f"source: {path.name} ends with {kind!r}; accepted: {', '.join(READERS)}.{nearest(kind, READERS)}"
+        )
     try:
         if kind in (".jsonl", ".ndjson", ".json"):
             return _json_rows(path, kind)
@@ -233,5 +235,7 @@ def remarks(sets: Mapping[str, Sequence[Example]]) -> list[str]:
         if len(sets[name]) < FEW:
             said.append(f"{name} has only {len(sets[name])} examples: its scores say little.")
         elif label and len({repr(example[label]) for example in sets[name]}) == 1:
-            said.append(f"{name} holds one value of {label!r} only, {sets[name][0][label]!r}: shuffle before splitting.")
+            said.append(
+                f"{name} holds one value of {label!r} only, {sets[name][0][label]!r}: shuffle before splitting."
+            )
     return said

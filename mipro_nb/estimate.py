@@ -15,16 +15,11 @@ from dataclasses import dataclass
 from mipro_nb import adapter
 from mipro_nb.bootstrap import TRIES_PER_DEMO, Recipe
 from mipro_nb.example import Example, fields_of
+from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS, Grounding
+from mipro_nb.instruction import LONGEST_INSTRUCTION
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
-from mipro_nb.propose import (
-    BATCH_CHARACTERS,
-    CODE_CHARACTERS,
-    LONGEST_INSTRUCTION,
-    SUMMARY_CALLS,
-    TRIES,
-    Grounding,
-)
+from mipro_nb.propose import TRIES
 
 CHARACTERS_PER_TOKEN = (5.0, 2.5)
 LONGEST_REPLY = 1_000  # tokens, where the LM has no max_tokens
@@ -168,7 +163,9 @@ def _example_tokens(shape: Shape) -> Range:
     rows = [*shape.trainset[:200], *shape.valset[:200]]
     low, high = [], []
     for predictor in shape.student.predictors:
-        head = len(adapter.messages(predictor.signature, [], dict.fromkeys(predictor.signature.fields, ""))[0]["content"])
+        head = len(
+            adapter.messages(predictor.signature, [], dict.fromkeys(predictor.signature.fields, ""))[0]["content"]
+        )
         sizes = [_characters(predictor.signature.fields, row) for row in rows]
         low.append(head / 2 + min((known for known, _ in sizes), default=0))
         longest = max((known + unknown for known, unknown in sizes), default=0)

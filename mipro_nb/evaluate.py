@@ -1,4 +1,4 @@
-"""Evaluate: run a program over examples and score it. Holds the only thread pool.
+"""Evaluate: run a program over examples and score it.
 
 A failure is not a score: a call that failed after its retries gives a result without a score
 (missing data). A reply that can't be read, or a prompt that the LM refuses, is the prompt's
@@ -7,30 +7,23 @@ doing and scores 0, with its error kept. A bug in the metric raises at once.
 
 from __future__ import annotations
 
-import contextvars
 import inspect
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent import futures
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mipro_nb import events as ev
+from mipro_nb.data import prepare
 from mipro_nb.errors import ConfigError, LMRefused, MetricError, ParseError, PromptRefused, TooManyErrors, check_range
 from mipro_nb.example import Example, Score, fields_of
-from mipro_nb.lm import cancelled, track_usage
-from mipro_nb.module import Module, Step, settings, tracing
+from mipro_nb.module import Module, Step, tracing
+from mipro_nb.pool import Pool
+from mipro_nb.settings import settings
+from mipro_nb.usage import track_usage
 
 Metric = Callable[..., Any]
-StopCheck = Callable[[], str | None]
-T = TypeVar("T")
-R = TypeVar("R")
 
 LONGEST_OUTPUT = 2_000  # characters of an output that events carry
-
-
-class Stopped(Exception):
-    """Work was ended on purpose; ``str()`` gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ class ExampleResult:
     error: str = ""
     feedback: str = ""
     steps: tuple[Step, ...] = ()
-    usage: ev.Usage = ev.Usage()
+    usage: ev.Usage = field(default_factory=ev.Usage)
     notes: tuple[str, ...] = ()
 
 
@@ -89,59 +82,6 @@ class EvaluationResult:
         shown = "no score" if self.score is None else f"score {self.score:.1%}"
         missing = f", {self.failed} failed" if self.failed else ""
         return f"EvaluationResult({shown} on {self.examples} examples{missing})"
-
-
-class Pool:
-    """Threads for examples, demo sets and proposals. Use as a context manager.
-
-    Args:
-        num_threads: how many work at the same time, 1 or more.
-        stop: asked again and again; a text ends the work with ``Stopped``.
-    """
-
-    def __init__(self, num_threads: int, stop: StopCheck = lambda: None) -> None:
-        check_range("num_threads", num_threads, 1)
-        self._executor = futures.ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
-        self._stop = stop
-        self._cancelled = threading.Event()
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if kind is not None:
-            self._cancelled.set()
-        self._executor.shutdown(wait=kind is None, cancel_futures=True)
-
-    def map(self, work: Callable[[T], R], items: Iterable[T], done: Callable[[R], None] = lambda _: None) -> list[R]:
-        """Run ``work`` on each item, in a copy of the caller's context.
-
-        Args:
-            done: called in this thread with each result as it arrives, in any order.
-
-        Returns:
-            The results, in the order of the items.
-
-        Raises:
-            Stopped: the stop check gave a reason. What had arrived was given to ``done``.
-        """
-        token = cancelled.set(self._cancelled)
-        try:
-            tasks = [self._executor.submit(contextvars.copy_context().run, work, item) for item in items]
-        finally:
-            cancelled.reset(token)
-        waiting = set(tasks)
-        try:
-            while waiting:
-                ready, waiting = futures.wait(waiting, timeout=0.2, return_when=futures.FIRST_COMPLETED)
-                for task in ready:
-                    done(task.result())
-                if (reason := self._stop()) is not None:
-                    raise Stopped(reason)
-        finally:
-            for task in waiting:
-                task.cancel()
-        return [task.result() for task in tasks]
 
 
 def run_example(program: Module, number: int, example: Example, metric: Metric | None, *, trace: bool) -> ExampleResult:
@@ -267,7 +207,7 @@ class Evaluate:
         listeners: get a TrialStarted, an ExampleScored per example, and a TrialFinished.
 
     >>> from mipro_nb.testing import FakeLM
-    >>> from mipro_nb.module import Predict
+    >>> from mipro_nb.predict import Predict
     >>> rows = [Example(q="1", a="1").with_inputs("q"), Example(q="2", a="3").with_inputs("q")]
     >>> program = Predict("q -> a", lm=FakeLM(lambda messages: messages[-1]["content"][-1]))
     >>> Evaluate(rows, lambda example, prediction: example.a == prediction.a)(program)
@@ -290,15 +230,18 @@ class Evaluate:
 
     def __call__(self, program: Module) -> EvaluationResult:
         """Evaluate; a keyboard interrupt ends it at once."""
-        from mipro_nb.data import prepare
-
         devset = prepare("devset", self.devset, program.input_names())
         emit = ev.Emitter(self.listeners)
         zeros = tuple(0 for _ in program.predictors)
         emit(ev.TrialStarted(0, "full", zeros, (), len(devset), len(devset)))
         with Pool(threads(self.num_threads, program)) as pool:
             found = evaluate(
-                program, list(enumerate(devset)), self.metric, pool, lambda r: report(emit, "search", 0, r), self.max_errors
+                program,
+                list(enumerate(devset)),
+                self.metric,
+                pool,
+                lambda r: report(emit, "search", 0, r),
+                self.max_errors,
             )
         outcome = EvaluationResult(tuple(found))
         emit(ev.TrialFinished(0, outcome.score, outcome.examples, outcome.failed))

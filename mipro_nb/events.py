@@ -21,6 +21,7 @@ from mipro_nb.errors import LoadError, nearest
 logger = logging.getLogger(__name__)
 
 STAGES = ("bootstrap", "propose", "search", "verdict")
+FULL = ("baseline", "full")  # kinds of trials that stand on the whole validation set
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,8 @@ def from_json(saved: Mapping[str, Any]) -> Event:
         values["usage"] = Usage(**values["usage"])
     frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
-        return KINDS[name](**frozen)
+        kind: Any = KINDS[name]
+        found: Event = kind(**frozen)
+        return found
     except TypeError as error:
         raise LoadError(f"event {name!r} has other fields than this version knows: {error}.") from error

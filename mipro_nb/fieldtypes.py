@@ -164,7 +164,9 @@ def from_node(node: ast.expr, extra: Mapping[str, Any]) -> Any:
             return extra[node.id]
         if node.id not in VOCABULARY:
             names = [*VOCABULARY, *(name for name, value in extra.items() if is_model(value))]
-            raise SignatureError(f"type {node.id!r} is not known; accepted: {', '.join(names)}.{nearest(node.id, names)}")
+            raise SignatureError(
+                f"type {node.id!r} is not known; accepted: {', '.join(names)}.{nearest(node.id, names)}"
+            )
         return VOCABULARY[node.id]
     if isinstance(node, ast.Attribute):  # typing.Literal, t.Optional
         return from_node(ast.Name(node.attr), extra)

@@ -6,20 +6,21 @@ events live (it is a Listener), or read a finished run with ``History.read``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
+from mipro_nb import frames
 from mipro_nb.errors import LoadError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FULL = ("baseline", "full")
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class History:
     @property
     def best(self) -> TrialRecord | None:
         """The best fully evaluated trial so far; of equals the earliest, so that the baseline must be beaten."""
-        full = [t for t in self.trials if t.kind in FULL and t.finished and t.score is not None]
+        full = [t for t in self.trials if t.kind in ev.FULL and t.finished and t.score is not None]
         return max(full, key=lambda t: (t.score or 0.0, -t.number), default=None)
 
     @property
@@ -139,92 +140,16 @@ class History:
         return self.events[-1].at - self.events[0].at if self.events else 0.0
 
     def trials_frame(self) -> pd.DataFrame:
-        """One row per trial: number, kind, score, examples, failed, best_so_far, and the choice per predictor."""
-        import pandas as pd
-
-        rows, best = [], None
-        names = self.started.predictors if self.started else ()
-        for trial in self.trials:
-            if trial.kind in FULL and trial.score is not None and (best is None or trial.score > best):
-                best = trial.score
-            row: dict[str, Any] = {
-                "trial": trial.number,
-                "kind": trial.kind,
-                "score": trial.score,
-                "examples": trial.examples,
-                "failed": trial.failed,
-                "best_so_far": best,
-            }
-            for position, instruction in enumerate(trial.instructions):
-                name = names[position] if position < len(names) else str(position)
-                row[f"{name}.instruction"] = instruction
-                if trial.demos:
-                    row[f"{name}.demos"] = trial.demos[position]
-            rows.append(row)
-        return pd.DataFrame(rows)
+        """Return ``frames.trials``: one row per trial."""
+        return frames.trials(self)
 
     def candidates_frame(self) -> pd.DataFrame:
-        """One row per candidate instruction and demo set: predictor, kind, index, origin, tip, text, mean, examples.
-
-        ``mean`` weighs the trials in which the candidate took part by their examples.
-        """
-        import pandas as pd
-
-        names = list(self.started.predictors) if self.started else []
-        rows: list[dict[str, Any]] = []
-        for proposed in self.instructions:
-            row = self._candidate(names, proposed.predictor, "instruction", proposed.index)
-            rows.append({**row, "origin": proposed.origin, "tip": proposed.tip, "text": proposed.text})
-        for made in self.demo_sets:
-            row = self._candidate(names, made.predictor, "demos", made.index)
-            text = "\n".join(json.dumps(demo, ensure_ascii=False) for demo in made.demos)
-            rows.append({**row, "origin": made.origin, "tip": "", "text": text})
-        return pd.DataFrame(rows)
-
-    def _candidate(self, names: list[str], predictor: str, kind: str, index: int) -> dict[str, Any]:
-        total, count, trials = 0.0, 0, 0
-        position = names.index(predictor) if predictor in names else 0
-        for trial in self.trials:
-            chosen = trial.instructions if kind == "instruction" else trial.demos
-            if trial.score is not None and position < len(chosen) and chosen[position] == index:
-                total, count, trials = total + trial.score * trial.examples, count + trial.examples, trials + 1
-        mean = total / count if count else None
-        return {
-            "predictor": predictor,
-            "kind": kind,
-            "index": index,
-            "mean": mean,
-            "examples": count,
-            "trials": trials,
-        }
+        """Return ``frames.candidates``: one row per candidate instruction and demo set."""
+        return frames.candidates(self)
 
     def examples_frame(self) -> pd.DataFrame:
-        """One row per validation example: score of baseline and best, and ``fixed`` / ``broken`` / ``same``."""
-        import pandas as pd
-
-        before, after = self.baseline, self.best
-        rows = []
-        for example, was in sorted((before.scored if before else {}).items()):
-            now = self._latest(after, example) if after else None
-            a, b = was.score, now.score if now else None
-            change = "" if a is None or b is None else "fixed" if b > a else "broken" if b < a else "same"
-            rows.append(
-                {
-                    "example": example,
-                    "baseline": a,
-                    "best": b,
-                    "change": change,
-                    "error": now.error if now else "",
-                    "output": now.output if now else "",
-                }
-            )
-        return pd.DataFrame(rows, columns=["example", "baseline", "best", "change", "error", "output"])
-
-    def _latest(self, trial: TrialRecord, example: int) -> ev.ExampleScored | None:
-        """The result of a trial's combination on an example, in whichever trial it was run."""
-        same = [t for t in self.trials if (t.instructions, t.demos) == (trial.instructions, trial.demos)]
-        results = [t.scored[example] for t in same if example in t.scored]
-        return results[-1] if results else None
+        """Return ``frames.examples``: one row per validation example, baseline beside best."""
+        return frames.examples(self)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the events as JSON lines."""
@@ -248,11 +173,32 @@ class History:
             except (json.JSONDecodeError, LoadError, AttributeError) as error:
                 raise LoadError(f"{os.fspath(path)}, line {number}: {error}") from error
         if last.strip():
-            try:
+            with contextlib.suppress(json.JSONDecodeError, LoadError):  # the half line that a crash leaves
                 found.append(ev.from_json(json.loads(last)))
-            except (json.JSONDecodeError, LoadError):
-                pass  # the half line that a crash leaves
         return cls(found)
+
+
+class EventLog:
+    """A listener that appends each event to ``events.jsonl`` of a run directory, and flushes it.
+
+    Args:
+        directory: made if it doesn't exist; an older log in it is replaced.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._file = (self.directory / "events.jsonl").open("w", encoding="utf-8")
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
+
+    def __call__(self, event: ev.Event) -> None:
+        self._file.write(to_line(event))
+        self._file.flush()
 
 
 def to_line(event: ev.Event) -> str:

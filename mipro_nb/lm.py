@@ -6,20 +6,21 @@ was used. litellm is imported at the first call, and only here.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import logging
 import os
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import local
 from mipro_nb.cache import Cache, default_directory, request_key, shared_cache
-from mipro_nb.errors import ConfigError, LMError, LMRefused, LMUnavailable, PromptRefused, check_range
+from mipro_nb.errors import ConfigError, LMError, LMUnavailable, check_range
 from mipro_nb.events import Usage
+from mipro_nb.refusals import refused_parameter, translate, without_keys
+from mipro_nb.usage import book, note
 
 logger = logging.getLogger(__name__)
 
@@ -44,52 +45,8 @@ class Reply:
     usage: Usage
 
 
-@dataclass(slots=True)
-class Account:
-    """What the LM calls inside a ``with track_usage()`` block used, and what there was to say."""
-
-    usage: Usage = field(default_factory=Usage)
-    notes: list[str] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, usage: Usage) -> None:
-        """Book what one call used."""
-        with self._lock:
-            self.usage = self.usage + usage
-
-    def note(self, message: str) -> None:
-        """Keep a remark for the person at the screen."""
-        with self._lock:
-            self.notes.append(message)
-
-
 cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("mipro_nb_cancelled", default=None)
 """Set by whoever runs calls in threads: once the event is set no further try is made, and no wait goes on."""
-
-_accounts: contextvars.ContextVar[tuple[Account, ...]] = contextvars.ContextVar("mipro_nb_accounts", default=())
-
-
-@contextlib.contextmanager
-def track_usage() -> Iterator[Account]:
-    """Account for all LM calls made inside, in this context (threads started with a copied context included)."""
-    account = Account()
-    token = _accounts.set((*_accounts.get(), account))
-    try:
-        yield account
-    finally:
-        _accounts.reset(token)
-
-
-def book(usage: Usage) -> None:
-    """Add what one call used to every account that is open."""
-    for account in _accounts.get():
-        account.add(usage)
-
-
-def note(message: str) -> None:
-    """Leave a remark for the person at the screen, in every account that is open."""
-    for account in _accounts.get():
-        account.note(message)
 
 
 class LM:
@@ -247,9 +204,9 @@ class LM:
         given_up = cancelled.get() or threading.Event()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(LMUnavailable),
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(self.num_retries + 1), lambda _: given_up.is_set()),
+            stop=lambda state: given_up.is_set() or state.attempt_number > self.num_retries,
             wait=self._wait,
-            sleep=lambda seconds: None if given_up.wait(seconds) else None,
+            sleep=tenacity.sleep_using_event(given_up),
             reraise=True,
         )
         answer: dict[str, Any] = retrying(self._once, messages, sampling)
@@ -261,7 +218,8 @@ class LM:
         grown = min(LONGEST_WAIT, self._retry_wait * 2.0 ** (state.attempt_number - 1))
         error = state.outcome.exception()
         asked = float(getattr(error, "retry_after", 0.0))
-        return max(asked, grown * random.uniform(0.5, 1.0))
+        jittered: float = grown * random.uniform(0.5, 1.0)
+        return max(asked, jittered)
 
     def _once(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:
         """One try; a parameter that the model refuses is dropped, and the try made again without it."""
@@ -271,10 +229,10 @@ class LM:
                 return self._send(messages, kept)
             except LMError:
                 raise
-            except Exception as error:
-                refused = _refused_parameter(error, kept)
+            except Exception as error:  # noqa: BLE001 (litellm raises many kinds; all are translated)
+                refused = refused_parameter(error, kept)
                 if refused is None:
-                    raise _translate(error, self.model, self._clean(str(error)), self.answered) from None
+                    raise translate(error, self.model, without_keys(str(error), self._api_key), self.answered) from None
                 self._drop(refused)
 
     def _drop(self, parameter: str) -> None:
@@ -303,15 +261,6 @@ class LM:
             "cost": 0.0 if self.is_local else _cost(litellm, response, self.model),
         }
 
-    def _clean(self, text: str) -> str:
-        """Blot out every key: ours, and whatever in the environment looks like one."""
-        names = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-        secrets = {value for name, value in os.environ.items() if any(word in name.upper() for word in names)}
-        for secret in sorted(secrets | {self._api_key or ""}, key=len, reverse=True):
-            if len(secret) >= 6:
-                text = text.replace(secret, "***")
-        return text
-
 
 def _litellm() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import fetches a file
@@ -328,57 +277,3 @@ def _cost(litellm: Any, response: Any, model: str) -> float | None:
         return float(litellm.completion_cost(completion_response=response, model=model))
     except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model without a price)
         return None
-
-
-def _refused_parameter(error: Exception, sent: Mapping[str, Any]) -> str | None:
-    """Return the sampling parameter that a 400 complains about, or None."""
-    if type(error).__name__ != "UnsupportedParamsError" and getattr(error, "status_code", None) != 400:
-        return None
-    text = str(error).lower()
-    words = ("support", "unknown", "unrecognized", "not allowed", "invalid parameter", "not permitted", "extra")
-    named = [name for name in ("temperature", "max_tokens", "response_format") if name in sent and name in text]
-    return named[0] if named and any(word in text for word in words) else None
-
-
-def _translate(error: Exception, model: str, text: str, answered: bool) -> LMError:
-    """Sort an exception of litellm's into our tree, by kind and HTTP status."""
-    kind, status = type(error).__name__, getattr(error, "status_code", None)
-    text = text[:500]
-    too_long = status == 400 and "context" in text and ("exceed" in text or "length" in text)
-    if too_long or kind in ("ContextWindowExceededError", "ContentPolicyViolationError"):
-        return PromptRefused(f"{model} refuses this prompt: {text}")
-    if status in (401, 403):
-        return LMRefused(f"{model} refuses the key: set the provider's environment variable or api_key=. ({text})")
-    if status == 404:
-        return LMRefused(f"{model} is not known to the server: check the model's name and api_base. ({text})")
-    if "LLM Provider NOT provided" in text:
-        return LMRefused(f"model={model!r}: name the provider too, as in 'openai/gpt-5-mini' or 'ollama/llama3'.")
-    if status == 402 or "insufficient_quota" in text:
-        return LMRefused(f"{model}: the account has no credit left. ({text})")
-    if status in (400, 422):
-        told = f"{model} refuses the request: {text}"
-        return PromptRefused(told) if answered else LMRefused(told)
-    unavailable = LMUnavailable(f"{model} doesn't answer ({kind}): {text}")
-    unavailable.retry_after = _retry_after(error)
-    return unavailable
-
-
-def _retry_after(error: Exception) -> float:
-    """Return the seconds that the server's Retry-After header asks for, or 0."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    more = getattr(error, "litellm_response_headers", None) or {}
-    given = headers.get("retry-after") or more.get("retry-after") or "0"
-    try:
-        return min(600.0, max(0.0, float(given)))
-    except ValueError:
-        return _seconds_until(str(given))
-
-
-def _seconds_until(date: str) -> float:
-    import email.utils
-    import time
-
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
-    except ValueError:
-        return 0.0

@@ -21,7 +21,9 @@ def exact_match(example: Example, prediction: Any, trace: Any = None) -> bool:
     labels = {name: value for name, value in fields_of(example).items() if name not in keys}
     shared = [name for name in labels if name in prediction]
     if not shared:
-        raise ConfigError(f"exact_match: labels {sorted(labels)} and outputs {sorted(prediction)} have no name in common.")
+        raise ConfigError(
+            f"exact_match: labels {sorted(labels)} and outputs {sorted(prediction)} have no name in common."
+        )
     return all(_plain(labels[name]) == _plain(prediction[name]) for name in shared)
 
 

@@ -7,120 +7,26 @@ trials' formula, minibatches, the split when no validation set is given.
 from __future__ import annotations
 
 import math
-import os
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import data, estimate
-from mipro_nb.bootstrap import CONTEXT_DEMOS, Bootstrapping, Recipe, checked_teacher, recipes
-from mipro_nb.errors import ConfigError, DataError, check_choice, check_range, nearest
+from mipro_nb.bootstrap import CONTEXT_DEMOS, Bootstrapping, Recipe, recipes
+from mipro_nb.errors import ConfigError, DataError
 from mipro_nb.estimate import Estimate
-from mipro_nb.evaluate import Metric, StopCheck, threads
-from mipro_nb.events import Listener
+from mipro_nb.evaluate import threads
 from mipro_nb.example import Example, input_keys_of
+from mipro_nb.fewshot import checked_teacher
 from mipro_nb.lm import LM
-from mipro_nb.module import Module, settings
-from mipro_nb.propose import Grounding
+from mipro_nb.module import Module
+from mipro_nb.options import AUTO, Options, Params
+from mipro_nb.settings import context, settings
 
-AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, validation examples at most
 MINIBATCH_ABOVE = 50  # in an auto mode smaller validation sets are evaluated whole
 LARGEST_VALSET = 1000
 TRAIN_SHARE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The keywords of ``compile``, ``plan`` and ``start``, in one place.
-
-    Attributes:
-        trainset: for demos and proposals.
-        valset: scores the trials; None takes 80% of the trainset (at most 1,000), shuffled, stratified by label.
-        testset: sealed; baseline and winner are compared on it once, at the end.
-        teacher: a program, or an LM for the student, that bootstraps; None is the student itself.
-        num_trials: combinations to try; not together with ``auto``.
-        max_bootstrapped_demos, max_labeled_demos: per set; None takes the constructor's.
-        minibatch: score trials on ``minibatch_size`` examples; False evaluates each fully.
-        minibatch_full_eval_steps: trials between full evaluations of the best one.
-        program_aware_proposer, data_aware_proposer, tip_aware_proposer, fewshot_aware_proposer:
-            what the proposer is shown.
-        view_data_batch_size: examples per call of the dataset's summary.
-        seed: None takes the constructor's; 0 is a seed.
-        requires_permission_to_run: show the plan and ask before the first call.
-        listeners: called with every event, see ``events``; a ``History`` is one.
-        stop: ``stop(history)`` is asked again and again; a text ends the run with the best so far.
-        run_dir: a directory that gets ``events.jsonl`` and ``program.json``.
-    """
-
-    trainset: Sequence[Example]
-    valset: Sequence[Example] | None = None
-    testset: Sequence[Example] | None = None
-    teacher: Module | LM | None = None
-    num_trials: int | None = None
-    max_bootstrapped_demos: int | None = None
-    max_labeled_demos: int | None = None
-    minibatch: bool = True
-    minibatch_size: int = 35
-    minibatch_full_eval_steps: int = 5
-    program_aware_proposer: bool = True
-    data_aware_proposer: bool = True
-    tip_aware_proposer: bool = True
-    fewshot_aware_proposer: bool = True
-    view_data_batch_size: int = 10
-    seed: int | None = None
-    requires_permission_to_run: bool = False
-    listeners: Sequence[Listener] = ()
-    stop: Callable[[Any], str | None] | None = None
-    run_dir: str | os.PathLike[str] | None = None
-
-    @classmethod
-    def read(cls, given: Mapping[str, Any]) -> Options:
-        """Make Options of keywords; ConfigError for one that isn't known, or for a missing trainset."""
-        names = [f.name for f in fields(cls)]
-        for name in given:
-            if name not in names:
-                raise ConfigError(f"argument {name!r} is not known; accepted: {', '.join(names)}.{nearest(name, names)}")
-        if "trainset" not in given:
-            raise ConfigError("trainset= is needed: a list of Examples (see mipro_nb.examples).")
-        options = cls(**given)
-        for name, low in (("minibatch_size", 1), ("minibatch_full_eval_steps", 1), ("view_data_batch_size", 1)):
-            check_range(name, getattr(options, name), low)
-        for name in ("num_trials", "max_bootstrapped_demos", "max_labeled_demos", "seed"):
-            if getattr(options, name) is not None:
-                check_range(name, getattr(options, name), 0 if name != "num_trials" else 1)
-        return options
-
-    @property
-    def grounding(self) -> Grounding:
-        """The proposer's switches."""
-        return Grounding(
-            self.program_aware_proposer,
-            self.data_aware_proposer,
-            self.tip_aware_proposer,
-            self.fewshot_aware_proposer,
-            self.view_data_batch_size,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Params:
-    """The settings of a MIPROv2, checked; see there."""
-
-    metric: Metric
-    prompt_model: LM | None
-    task_model: LM | None
-    teacher: Module | LM | None
-    max_bootstrapped_demos: int
-    max_labeled_demos: int
-    auto: str | None
-    num_candidates: int | None
-    num_threads: int | None
-    max_errors: int
-    seed: int
-    init_temperature: float
-    metric_threshold: float | None
-    search: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +94,6 @@ class Job:
     testset: Sequence[Example]
     task_model: LM | None
     num_threads: int
-    stop: StopCheck = field(default=lambda: None)
 
 
 def trials_for(predictors: int, n: int, zero_shot: bool) -> int:
@@ -248,17 +153,9 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         estimate.stages(shape),
         tuple(remarks),
     )
-    workers = threads(params.num_threads, student) if task_model is None else _workers(params, student, task_model)
-    return Job(
-        student, params, options, plan, seed, zero_shot, job, sets, valset, testset, task_model, workers
-    )
-
-
-def _workers(params: Params, student: Module, task_model: LM) -> int:
-    from mipro_nb.module import context
-
     with context(lm=task_model):
-        return threads(params.num_threads, student)
+        workers = threads(params.num_threads, student)
+    return Job(student, params, options, plan, seed, zero_shot, job, sets, valset, testset, task_model, workers)
 
 
 def _first(*values: Any) -> Any:
@@ -275,7 +172,7 @@ def _check_student(student: Any) -> list[str]:
     names = [name for name, _ in student.named_predictors()]
     if not names:
         raise ConfigError(
-            f"{type(student).__name__} has no predictor to optimize: give it a Predict or ChainOfThought as an attribute."
+            f"{type(student).__name__} has no predictor to optimize: give it a Predict or ChainOfThought."
         )
     return names
 
@@ -305,9 +202,7 @@ def _datasets(
             raise DataError("trainset holds 1 example and no valset is given: at least 2 are needed.")
         held = min(LARGEST_VALSET, max(1, int(len(trainset) * (1 - TRAIN_SHARE))))
         label = data.label_field(trainset)
-        trainset, valset = data.split_counts(
-            trainset, [len(trainset) - held, held], stratify=label, seed=f"val/{seed}"
-        )
+        trainset, valset = data.split_counts(trainset, [len(trainset) - held, held], stratify=label, seed=f"val/{seed}")
     else:
         valset = data.prepare("valset", options.valset, inputs)
     testset = data.prepare("testset", options.testset or [], inputs, required=False)
@@ -330,27 +225,3 @@ def _minibatch(options: Options, auto: str | None, validation: int, remarks: lis
         )
         return None
     return options.minibatch_size
-
-
-def check_params(params: Params, strategies: Sequence[str]) -> None:
-    """Check the constructor's arguments; ConfigError names the first that is wrong."""
-    from mipro_nb.evaluate import check_metric
-
-    check_metric(params.metric)
-    if params.auto is not None:
-        check_choice("auto", params.auto, AUTO)
-    check_choice("search", params.search, strategies)
-    for name, low in (("max_bootstrapped_demos", 0), ("max_labeled_demos", 0), ("max_errors", 0), ("seed", 0)):
-        check_range(name, getattr(params, name), low)
-    for name in ("num_candidates", "num_threads"):
-        if getattr(params, name) is not None:
-            check_range(name, getattr(params, name), 1)
-    for name in ("prompt_model", "task_model"):
-        if getattr(params, name) is not None and not isinstance(getattr(params, name), LM):
-            raise ConfigError(f"{name}={getattr(params, name)!r}: an LM is needed, as in mipro_nb.LM('openai/gpt-5-mini').")
-    number = isinstance(params.init_temperature, int | float) and not isinstance(params.init_temperature, bool)
-    if not number or not 0 <= params.init_temperature <= 2:
-        raise ConfigError(f"init_temperature={params.init_temperature!r}: a number from 0 to 2 is needed. Nearest valid: 1.0.")
-    threshold = params.metric_threshold
-    if threshold is not None and (not isinstance(threshold, int | float) or not 0 <= threshold <= 1):
-        raise ConfigError(f"metric_threshold={threshold!r}: a number in [0, 1], or None, is needed.")

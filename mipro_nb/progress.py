@@ -142,6 +142,10 @@ class TerminalProgress:
         best = self._history.best
         found = f"; best {score_text(best.score, best.examples)}" if best else ""
         chosen = f"instructions {list(trial.instructions)}" + (f", demos {list(trial.demos)}" if trial.demos else "")
-        left = f"; {duration_text(seconds_left(self._history, event.at))} left" if not trial.kind.startswith("test") else ""
+        left = (
+            f"; {duration_text(seconds_left(self._history, event.at))} left"
+            if not trial.kind.startswith("test")
+            else ""
+        )
         score = score_text(event.score, event.examples)
         return f"  trial {event.trial} {trial.kind} ({chosen}): {score}{failed}{found}{left}"

@@ -18,7 +18,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import fieldtypes

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from mipro_nb import events as ev
 from mipro_nb.cache import Cache, request_key
 from mipro_nb.errors import ConfigError, LoadError
-from mipro_nb.lm import LM, Reply, book
+from mipro_nb.lm import LM, Reply
+from mipro_nb.usage import book
 
 Messages = list[dict[str, str]]
 K = TypeVar("K", bound=ev.Event)
@@ -130,7 +131,9 @@ class ReplayLM(LM):
                 usage = ev.Usage(1, 0, *row["usage"])
                 self._known[row["key"]] = Reply(row["text"], False, "stop", usage)
             except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise LoadError(f"{os.fspath(path)}, line {number}: not a recording of RecordingLM ({error}).") from error
+                raise LoadError(
+                    f"{os.fspath(path)}, line {number}: not a recording of RecordingLM ({error})."
+                ) from error
 
     @property
     def supports_schema(self) -> bool:

@@ -85,7 +85,9 @@ def _interval(difference: Any, rng: Any) -> tuple[float, float]:
     import numpy as np
 
     n = len(difference)
-    means = np.concatenate([difference[rng.integers(0, n, size=(500, n))].mean(axis=1) for _ in range(RESAMPLES // 500)])
+    means = np.concatenate(
+        [difference[rng.integers(0, n, size=(500, n))].mean(axis=1) for _ in range(RESAMPLES // 500)]
+    )
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

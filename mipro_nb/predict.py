@@ -1,0 +1,147 @@
+"""Predict and ChainOfThought: one step, one LM call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic_core
+
+from mipro_nb import adapter
+from mipro_nb.errors import ConfigError, LoadError, ParseError, nearest
+from mipro_nb.example import Example, Prediction, fields_of
+from mipro_nb.lm import LM
+from mipro_nb.module import Module, Shown, Step, showing, trace
+from mipro_nb.saving import read_program
+from mipro_nb.settings import sampling_in_force, settings
+from mipro_nb.signature import OutputField, Signature, as_signature
+
+
+class Predict(Module):
+    """One step: a signature, its demos, one LM call.
+
+    Args:
+        signature: a Signature, or text such as ``"message -> team"``.
+        instructions: instead of the signature's own.
+        lm: the LM of this step; None uses the configured one.
+        demos: examples for the prompt.
+
+    Attributes:
+        signature, demos, lm: may be replaced at any time.
+
+    >>> Predict("question -> answer").messages(question="1 + 1?")[-1]
+    {'role': 'user', 'content': 'question: 1 + 1?'}
+    """
+
+    is_predictor = True
+
+    def __init__(
+        self,
+        signature: Signature | type[Signature] | str,
+        instructions: str | None = None,
+        *,
+        lm: LM | None = None,
+        demos: Sequence[Example] = (),
+    ) -> None:
+        self.signature = as_signature(signature, instructions)
+        self.demos: list[Example] = list(demos)
+        self.lm = lm
+
+    def input_names(self) -> list[str] | None:
+        return list(self.signature.input_fields)
+
+    def forward(self, **inputs: Any) -> Prediction:
+        """Ask the LM; on a reply that can't be read ask once more, showing the error.
+
+        Raises:
+            ConfigError: an input is missing or unknown, or no LM is configured.
+            ParseError: the second reply can't be read either; the first one's error and text are kept.
+            LMError: the LM gave no answer.
+        """
+        self._check(inputs)
+        turns = adapter.messages(self.signature, self.demos, inputs)
+        if showing.get():
+            raise Shown(turns)
+        lm = self.lm or settings().lm
+        if lm is None:
+            raise ConfigError("no LM is configured: call mipro_nb.configure(lm=mipro_nb.LM('local/smollm2-135m')).")
+        schema = adapter.json_schema(self.signature) if adapter.needs_json(self.signature) else None
+        options: dict[str, Any] = {"schema": schema} if schema and lm.supports_schema else {}
+        options |= sampling_in_force()
+        reply = lm.complete(turns, **options).text
+        try:
+            outputs = adapter.parse(self.signature, reply)
+        except ParseError as first:
+            again = lm.complete(adapter.repair(turns, first), **options).text
+            try:
+                outputs = adapter.parse(self.signature, again)
+            except ParseError:
+                raise first from None
+        steps = trace.get()
+        if steps is not None:
+            steps.append(Step(self, dict(inputs), outputs))
+        return Prediction(outputs)
+
+    def _check(self, inputs: Mapping[str, Any]) -> None:
+        known = list(self.signature.input_fields)
+        for name in inputs:
+            if name not in known:
+                raise ConfigError(f"input {name!r} is not in the signature; inputs: {known}.{nearest(name, known)}")
+        missing = [name for name in known if name not in inputs]
+        if missing:
+            raise ConfigError(f"input {missing[0]!r} is missing; inputs: {known}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that ``take`` reads."""
+        demos = [pydantic_core.to_jsonable_python(fields_of(demo), fallback=str) for demo in self.demos]
+        return {"kind": self.kind, "signature": self.signature.to_json(), "demos": demos}
+
+    def take(self, saved: Mapping[str, Any]) -> None:
+        """Take signature and demos from ``to_json``'s values."""
+        self.signature = Signature.from_json(saved["signature"])
+        self.demos = [Example(demo) for demo in saved["demos"]]
+
+    @property
+    def kind(self) -> str:
+        """``"Predict"`` or ``"ChainOfThought"``, also for subclasses."""
+        return "ChainOfThought" if isinstance(self, ChainOfThought) else "Predict"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.signature.spec!r}, demos={len(self.demos)})"
+
+
+class ChainOfThought(Predict):
+    """A Predict that first writes its ``reasoning``: a text output put before the others."""
+
+    def __init__(
+        self,
+        signature: Signature | type[Signature] | str,
+        instructions: str | None = None,
+        *,
+        lm: LM | None = None,
+        demos: Sequence[Example] = (),
+    ) -> None:
+        plain = as_signature(signature, instructions)
+        extended = plain if "reasoning" in plain.fields else plain.prepend("reasoning", OutputField())
+        super().__init__(extended, lm=lm, demos=demos)
+
+
+def load(path: str | os.PathLike[str]) -> Predict:
+    """Rebuild a Predict or ChainOfThought from a file that ``save`` wrote, without its class.
+
+    Raises:
+        LoadError: not such a file, or a program of several predictors (build it, then ``program.load(path)``).
+    """
+    saved = read_program(path)
+    states = saved["predictors"]
+    if list(states) != ["self"]:
+        raise LoadError(
+            f"{os.fspath(path)} holds a {saved['program']} with the predictors {list(states)}: its code isn't in the "
+            f"file. Build the program, then call program.load({os.fspath(path)!r})."
+        )
+    state = states["self"]
+    kind = ChainOfThought if state["kind"] == "ChainOfThought" else Predict
+    program = kind(Signature.from_json(state["signature"]))
+    program.take(state)
+    return program

@@ -1,0 +1,72 @@
+"""Errors of litellm's sorted into our tree: an outage, a refused request, a refused prompt, a refused parameter."""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
+
+
+def refused_parameter(error: Exception, sent: Mapping[str, Any]) -> str | None:
+    """Return the sampling parameter that a 400 complains about, or None."""
+    if type(error).__name__ != "UnsupportedParamsError" and getattr(error, "status_code", None) != 400:
+        return None
+    text = str(error).lower()
+    words = ("support", "unknown", "unrecognized", "not allowed", "invalid parameter", "not permitted", "extra")
+    named = [name for name in ("temperature", "max_tokens", "response_format") if name in sent and name in text]
+    return named[0] if named and any(word in text for word in words) else None
+
+
+def translate(error: Exception, model: str, text: str, answered: bool) -> LMError:
+    """Sort an exception of litellm's into our tree, by kind and HTTP status."""
+    kind, status = type(error).__name__, getattr(error, "status_code", None)
+    text = text[:500]
+    too_long = status == 400 and "context" in text and ("exceed" in text or "length" in text)
+    if too_long or kind in ("ContextWindowExceededError", "ContentPolicyViolationError"):
+        return PromptRefused(f"{model} refuses this prompt: {text}")
+    if status in (401, 403):
+        return LMRefused(f"{model} refuses the key: set the provider's environment variable or api_key=. ({text})")
+    if status == 404:
+        return LMRefused(f"{model} is not known to the server: check the model's name and api_base. ({text})")
+    if "LLM Provider NOT provided" in text:
+        return LMRefused(f"model={model!r}: name the provider too, as in 'openai/gpt-5-mini' or 'ollama/llama3'.")
+    if status == 402 or "insufficient_quota" in text:
+        return LMRefused(f"{model}: the account has no credit left. ({text})")
+    if status in (400, 422):
+        told = f"{model} refuses the request: {text}"
+        return PromptRefused(told) if answered else LMRefused(told)
+    unavailable = LMUnavailable(f"{model} doesn't answer ({kind}): {text}")
+    unavailable.retry_after = _retry_after(error)
+    return unavailable
+
+
+def _retry_after(error: Exception) -> float:
+    """Return the seconds that the server's Retry-After header asks for, or 0."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    more = getattr(error, "litellm_response_headers", None) or {}
+    given = headers.get("retry-after") or more.get("retry-after") or "0"
+    try:
+        return min(600.0, max(0.0, float(given)))
+    except ValueError:
+        return _seconds_until(str(given))
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def without_keys(text: str, api_key: str | None) -> str:
+    """Blot out every key: the caller's, and whatever in the environment looks like one."""
+    names = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+    secrets = {value for name, value in os.environ.items() if any(word in name.upper() for word in names)}
+    for secret in sorted(secrets | {api_key or ""}, key=len, reverse=True):
+        if len(secret) >= 6:
+            text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,83 @@
+"""Saved programs: self-contained JSON, checked when read. No code, no key and no pickle is in the file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mipro_nb.errors import LoadError, nearest
+from mipro_nb.example import Example
+from mipro_nb.signature import Signature
+
+FORMAT, FORMAT_VERSION = "mipro_nb.program", 1
+
+
+def write_program(
+    path: str | os.PathLike[str], program: str, lm: str | None, predictors: Mapping[str, Mapping[str, Any]]
+) -> Path:
+    """Write a program's state; ``.json`` is added to the path where it is missing. Returns the path."""
+    target = Path(path)
+    target = target if target.suffix == ".json" else target.with_name(target.name + ".json")
+    saved = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "program": program,
+        "lm": lm,
+        "versions": versions(),
+        "predictors": predictors,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(target.name + ".part")
+    scratch.write_text(json.dumps(saved, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(scratch, target)
+    return target
+
+
+def read_program(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read and check a saved program's JSON."""
+    target = Path(path)
+    if not target.is_file() and target.suffix != ".json":
+        target = target.with_name(target.name + ".json")
+    try:
+        saved = json.loads(target.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        close = nearest(target.name, [p.name for p in target.parent.glob("*.json")])
+        raise LoadError(f"{target} doesn't exist.{close}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise LoadError(f"{target} can't be read as JSON: {error}") from error
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise LoadError(f"{target} is no program saved by mipro_nb (its 'format' isn't {FORMAT!r}).")
+    if saved.get("format_version") != FORMAT_VERSION:
+        raise LoadError(
+            f"{target} has format version {saved.get('format_version')!r}; this mipro_nb reads {FORMAT_VERSION}."
+        )
+    _check_states(target, saved.get("predictors"))
+    return saved
+
+
+def _check_states(target: Path, states: Any) -> None:
+    needed = {"kind", "signature", "demos"}
+    whole = isinstance(states, dict) and all(isinstance(s, dict) and set(s) == needed for s in states.values())
+    if not whole:
+        raise LoadError(f"{target} is damaged: each predictor needs exactly {sorted(needed)}.")
+    for name, state in states.items():
+        try:
+            Signature.from_json(state["signature"])
+            [Example(demo) for demo in state["demos"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise LoadError(f"{target} is damaged: predictor {name!r} can't be rebuilt ({error}).") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a saved program or run was made with."""
+    found = {"python": platform.python_version()}
+    for package in ("mipro_nb", "litellm", "optuna", "pydantic"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found

@@ -1,0 +1,87 @@
+"""Settings: the only global state, set by ``configure``, and what a ``with`` block overrides."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mipro_nb.errors import ConfigError, nearest
+from mipro_nb.lm import LM
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``configure`` sets.
+
+    Attributes:
+        lm: the LM of every program that has none of its own.
+        num_threads: examples evaluated at the same time; None follows the LM (2 embedded, else 16).
+        progress: whether ``compile`` shows progress in the terminal.
+    """
+
+    lm: LM | None = None
+    num_threads: int | None = None
+    progress: bool = True
+
+
+_configured = Settings()
+_overridden: contextvars.ContextVar[Settings | None] = contextvars.ContextVar("mipro_nb_settings", default=None)
+
+
+def settings() -> Settings:
+    """Return the settings in force here."""
+    return _overridden.get() or _configured
+
+
+def configure(**changes: Any) -> None:
+    """Set defaults for the whole process: ``lm`` (an LM or its name), ``num_threads``, ``progress``.
+
+    Raises:
+        ConfigError: an unknown setting.
+    """
+    global _configured
+    _configured = _changed(_configured, changes)
+
+
+@contextlib.contextmanager
+def context(**changes: Any) -> Iterator[None]:
+    """Like ``configure``, inside a ``with`` block and for this thread alone."""
+    token = _overridden.set(_changed(settings(), changes))
+    try:
+        yield
+    finally:
+        _overridden.reset(token)
+
+
+def _changed(base: Settings, changes: Mapping[str, Any]) -> Settings:
+    known = list(Settings.__slots__)
+    for name in changes:
+        if name not in known:
+            raise ConfigError(f"setting {name!r} is not known; accepted: {', '.join(known)}.{nearest(name, known)}")
+    lm = changes.get("lm")
+    if isinstance(lm, str):
+        changes = {**changes, "lm": LM(lm)}
+    elif lm is not None and not isinstance(lm, LM):
+        raise ConfigError(f"lm={lm!r}: an LM or a model's name is needed, as in lm=mipro_nb.LM('openai/gpt-5-mini').")
+    return replace(base, **changes)
+
+
+_sampling: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("mipro_nb_sampling", default=None)
+
+
+@contextlib.contextmanager
+def sampling(**options: Any) -> Iterator[None]:
+    """Add options of ``LM.complete`` (temperature, rollout) to every call made inside."""
+    token = _sampling.set({**sampling_in_force(), **options})
+    try:
+        yield
+    finally:
+        _sampling.reset(token)
+
+
+def sampling_in_force() -> Mapping[str, Any]:
+    """Return the options that ``sampling`` blocks add here."""
+    return _sampling.get() or {}
