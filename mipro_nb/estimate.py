@@ -1,19 +1,19 @@
-"""How many calls, tokens and dollars a run will take at least and at most. Pure: no LM is called.
+"""How many calls, tokens and dollars a run will take: at least, likely, at most. Pure: no LM is called.
 
-A call counts whether the LM or the cache answers it. The low end: replies that can be read at
-once, demos found at once, combinations that repeat. The high end: every reply needs its repair,
-every demo set tries the whole training set. Both assume that each predictor is called once per
-example; a program that loops takes more. Tokens are characters divided by 5 (low) and 2.5 (high).
+A call counts whether the LM or the cache answers it. At least: replies that can be read at once,
+demos found at once, combinations that repeat. At most: every reply needs its repair, every demo set
+tries the whole training set. All assume that each predictor is called once per example; a program
+that loops takes more. A token is 5 (least), 4 (likely) or 2.5 (most) characters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mipro_nb import adapter
-from mipro_nb.bootstrap import TRIES_PER_DEMO, Recipe
+from mipro_nb.bootstrap import Recipe
 from mipro_nb.example import Example, fields_of
 from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS, Grounding
 from mipro_nb.instruction import LONGEST_INSTRUCTION
@@ -21,29 +21,36 @@ from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.propose import TRIES
 
-CHARACTERS_PER_TOKEN = (5.0, 2.5)
 LONGEST_REPLY = 1_000  # tokens, where the LM has no max_tokens
-UNKNOWN_FIELD = 1_000  # characters of an intermediate value, at most
+UNKNOWN_FIELD = (0, 100, 1_000)  # characters of a value that isn't in the data: least, likely, most
+LIKELY_INSTRUCTION = 400  # characters
+LIKELY_PASSES = 0.5  # share of the teacher's tries that become demos
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From ``low`` to ``high``. Adds up with ``+``; a number is ``in`` it or not."""
+    """Least, likely and most. Adds and multiplies part by part; a number is ``in`` it or not."""
 
     low: float = 0
+    likely: float = 0
     high: float = 0
 
     def __add__(self, other: Range) -> Range:
-        return Range(self.low + other.low, self.high + other.high)
+        return Range(self.low + other.low, self.likely + other.likely, self.high + other.high)
 
     def __mul__(self, other: Range) -> Range:
-        return Range(self.low * other.low, self.high * other.high)
+        return Range(self.low * other.low, self.likely * other.likely, self.high * other.high)
 
     def __contains__(self, number: float) -> bool:
         return self.low <= number <= self.high
 
 
-ONCE = Range(1, 1)
+def exactly(number: float) -> Range:
+    """Return the range that holds one number."""
+    return Range(number, number, number)
+
+
+TOKENS_PER_CHARACTER = Range(1 / 5, 1 / 4, 1 / 2.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,11 @@ class Estimate:
         )
 
     def __str__(self) -> str:
-        tokens = self.prompt_tokens + self.completion_tokens
-        dollars = "price unknown" if self.cost is None else f"${self.cost.low:,.2f} to ${self.cost.high:,.2f}"
-        calls = f"{self.calls.low:>7,.0f} to {self.calls.high:>7,.0f} calls"
-        return f"{calls}, {tokens.low:>9,.0f} to {tokens.high:>11,.0f} tokens, {dollars}"
+        calls, tokens = self.calls, self.prompt_tokens + self.completion_tokens
+        shown = f"about {calls.likely:,.0f} calls ({calls.low:,.0f} to {calls.high:,.0f}), {tokens.likely:,.0f} tokens"
+        if self.cost is None:
+            return f"{shown}, price unknown"
+        return f"{shown}, ${self.cost.likely:,.2f} (at most ${self.cost.high:,.2f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,43 +99,44 @@ class Shape:
 
 def stages(shape: Shape) -> dict[str, Estimate]:
     """Return the estimate of each stage, in order."""
-    example = _example_tokens(shape)
     found = {
-        "bootstrap": _spend(_bootstrap_runs(shape), example, shape.task_model, shape),
+        "bootstrap": _spend(_bootstrap_runs(shape), shape),
         "propose": _proposals(shape),
-        "search": _spend(_search_runs(shape), example, shape.task_model, shape),
+        "search": _spend(_search_runs(shape), shape),
     }
     if shape.testset:
-        found["verdict"] = _spend(Range(len(shape.testset), 2 * len(shape.testset)), example, shape.task_model, shape)
+        tested = len(shape.testset)
+        found["verdict"] = _spend(Range(tested, 2 * tested, 2 * tested), shape)
     return found
 
 
 def _bootstrap_runs(shape: Shape) -> Range:
     """Program runs: at least one per demo wanted, at most the whole training set for each set."""
-    low = high = 0
+    runs, everything = Range(), len(shape.trainset)
     for recipe in shape.recipes:
         if recipe.size:
-            low += min(recipe.size, len(shape.trainset))
-            high += max(len(shape.trainset), min(TRIES_PER_DEMO * recipe.size, len(shape.trainset)))
-    return Range(low, high)
+            wanted = min(recipe.size, everything)
+            runs += Range(wanted, min(wanted / LIKELY_PASSES, everything), everything)
+    return runs
 
 
 def _search_runs(shape: Shape) -> Range:
     """Program runs: at least the baseline, at most every trial on examples that are new to it."""
     everything = len(shape.valset)
     if shape.minibatch_size is None:
-        return Range(everything, everything * (1 + shape.num_trials))
-    full = math.ceil(shape.num_trials / shape.full_eval_steps)
-    return Range(everything, everything * (1 + full) + shape.num_trials * shape.minibatch_size)
+        most = everything * (1 + shape.num_trials)
+    else:
+        full = math.ceil(shape.num_trials / shape.full_eval_steps)
+        most = everything * (1 + full) + shape.num_trials * shape.minibatch_size
+    return Range(everything, 0.85 * most, most)
 
 
-def _spend(runs: Range, prompt: Range, lm: LM | None, shape: Shape) -> Estimate:
+def _spend(runs: Range, shape: Shape) -> Estimate:
     """Cost of program runs: each predictor is called once, or twice when its reply needs a repair."""
-    predictors = len(shape.student.predictors)
-    calls = runs * Range(predictors, 2 * predictors)
-    # a repair's prompt also holds the reply that couldn't be read
-    tokens = calls * Range(prompt.low, prompt.high + _longest_reply(lm))
-    return _estimate(calls, tokens, lm)
+    lm, predictors = shape.task_model, len(shape.student.predictors)
+    calls = runs * Range(predictors, predictors, 2 * predictors)
+    prompt = _prompt_tokens(shape) + Range(high=_longest_reply(lm))  # a repair's prompt holds the unreadable reply
+    return _estimate(calls, calls * prompt, calls * _reply_tokens(shape), lm)
 
 
 def _proposals(shape: Shape) -> Estimate:
@@ -135,22 +144,23 @@ def _proposals(shape: Shape) -> Estimate:
         return Estimate()
     predictors = len(shape.student.predictors)
     wanted = predictors * (shape.num_instructions - 1)
-    calls = Range(wanted, wanted * TRIES)
+    calls = Range(wanted, wanted, wanted * TRIES)
     if shape.grounding.data_aware:
         batches = min(SUMMARY_CALLS, math.ceil(len(shape.trainset) / shape.grounding.view_data_batch_size))
-        calls += Range(batches, batches + 1)  # the summing-up is left out when there is nothing to sum up
+        calls += Range(batches, batches + 1, batches + 1)  # without observations there is nothing to sum up
     if shape.grounding.program_aware:
-        calls += Range(1 + predictors, 1 + predictors)
-    longest = (BATCH_CHARACTERS * 2 + CODE_CHARACTERS + 4 * LONGEST_INSTRUCTION) / CHARACTERS_PER_TOKEN[1]
-    return _estimate(calls, calls * Range(50, longest), shape.prompt_model)
+        calls += exactly(1 + predictors)
+    longest = BATCH_CHARACTERS * 2 + CODE_CHARACTERS + 4 * LONGEST_INSTRUCTION
+    prompt = Range(200, 2_500, longest) * TOKENS_PER_CHARACTER
+    most = _longest_reply(shape.prompt_model)
+    return _estimate(calls, calls * prompt, calls * Range(0, min(120, most), most), shape.prompt_model)
 
 
-def _estimate(calls: Range, prompt: Range, lm: LM | None) -> Estimate:
-    completion = calls * Range(0, _longest_reply(lm))
+def _estimate(calls: Range, prompt: Range, completion: Range, lm: LM | None) -> Estimate:
     prices = lm.prices() if lm is not None and calls.high else (0.0, 0.0)
     if prices is None:
         return Estimate(calls, prompt, completion, None)
-    cost = prompt * Range(prices[0], prices[0]) + completion * Range(prices[1], prices[1])
+    cost = prompt * exactly(prices[0]) + completion * exactly(prices[1])
     return Estimate(calls, prompt, completion, cost)
 
 
@@ -158,24 +168,38 @@ def _longest_reply(lm: LM | None) -> int:
     return (lm.max_tokens if lm is not None else None) or LONGEST_REPLY
 
 
-def _example_tokens(shape: Shape) -> Range:
-    """Prompt tokens of one call: from the shortest predictor without demos to the longest with all demos."""
+def _prompt_tokens(shape: Shape) -> Range:
+    """Prompt tokens of one call: the shortest predictor without demos, a middling one, the longest with all demos."""
     rows = [*shape.trainset[:200], *shape.valset[:200]]
-    low, high = [], []
+    parts = []
     for predictor in shape.student.predictors:
-        head = len(
-            adapter.messages(predictor.signature, [], dict.fromkeys(predictor.signature.fields, ""))[0]["content"]
-        )
-        sizes = [_characters(predictor.signature.fields, row) for row in rows]
-        low.append(head / 2 + min((known for known, _ in sizes), default=0))
-        longest = max((known + unknown for known, unknown in sizes), default=0)
-        high.append(head + LONGEST_INSTRUCTION + longest * (1 + shape.most_demos))
-    return Range(min(low) / CHARACTERS_PER_TOKEN[0], max(high) / CHARACTERS_PER_TOKEN[1])
+        blank = dict.fromkeys(predictor.signature.fields, "")
+        head = len(adapter.messages(predictor.signature, [], blank)[0]["content"])
+        row = _characters(predictor.signature.fields, rows)
+        heads = Range(head - len(predictor.signature.instructions), head, head + LONGEST_INSTRUCTION)
+        heads += Range(likely=LIKELY_INSTRUCTION)
+        parts.append(heads + row * Range(0.2, 1 + shape.most_demos / 2, 1 + shape.most_demos))
+    likely = sum(part.likely for part in parts) / len(parts)
+    together = Range(min(part.low for part in parts), likely, max(part.high for part in parts))
+    return together * TOKENS_PER_CHARACTER
 
 
-def _characters(names: object, row: Example) -> tuple[int, int]:
-    """Return (characters that the row holds for these fields, allowance for those it doesn't)."""
-    values = fields_of(row)
-    wanted = list(names)  # type: ignore[call-overload]
-    known = sum(len(adapter.render(values[name])) for name in wanted if name in values)
-    return known, UNKNOWN_FIELD * sum(name not in values for name in wanted)
+def _reply_tokens(shape: Shape) -> Range:
+    most = _longest_reply(shape.task_model)
+    wanted = [
+        _characters(p.signature.output_fields, shape.trainset[:200]).likely + 12 for p in shape.student.predictors
+    ]
+    likely = sum(wanted) / len(wanted) * TOKENS_PER_CHARACTER.likely
+    return Range(0, min(likely, most), most)
+
+
+def _characters(names: Iterable[str], rows: Sequence[Example]) -> Range:
+    """Characters of a row's fields, with an allowance for those that the data doesn't hold."""
+    wanted, sizes = list(names), []
+    for row in rows:
+        values = fields_of(row)
+        known = sum(len(adapter.render(values[name])) for name in wanted if name in values)
+        missing = sum(name not in values for name in wanted)
+        sizes.append(tuple(known + missing * each for each in UNKNOWN_FIELD))
+    lows, likely, highs = zip(*sizes, strict=True)
+    return Range(min(lows), sum(likely) / len(likely), max(highs))

@@ -28,10 +28,13 @@ LABEL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 REFUSAL = re.compile(
-    r"^\W*(i'?m (very |so )?sorry|sorry|i apologi[sz]e|unfortunately,? i|as an? (ai|artificial|language model)"
-    r"|i (can ?not|can't|am unable|am not able|won't|do not|don't))\b",
+    r"^\W*(i'?m (very |so )?sorry|sorry,|i apologi[sz]e|unfortunately,? i|i (can ?not|can't|won't|do not|don't)"
+    r"|i am (un|not )able|as an? (ai|artificial|language model)[^.]{0,80}(can ?not|can't|unable|not able|do not|don't))\b",
     re.IGNORECASE,
 )
+TAGS_BEFORE = re.compile(r"\s*(</?[a-z][^<>]*>\s*)*", re.IGNORECASE)
+TAGS_AFTER = re.compile(r"(</?[a-z][^<>]*>\s*)+$", re.IGNORECASE)
+READ = 20_000  # characters of a reply that are looked at
 
 
 def usable(reply: str) -> tuple[str, str]:
@@ -41,14 +44,22 @@ def usable(reply: str) -> tuple[str, str]:
         (instruction, remark): an empty instruction if nothing in the reply can be used, and why; a
         remark beside an instruction says what was done to it.
     """
-    fenced = re.search(r"```[a-z]*\n(.*?)```", reply, re.DOTALL)
-    text = fenced.group(1) if fenced and len(fenced.group(1).strip()) > 20 else reply
+    text = reply.strip()[:READ]
+    fenced = re.search(r"```[a-z]*\n(.*?)```", text, re.DOTALL)
+    text = fenced.group(1) if fenced and len(fenced.group(1).strip()) > 20 else text
     text = "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
-    text = text[LABEL.match(text).end() :].strip().strip("\"'`*").strip()  # type: ignore[union-attr]
+    text = TAGS_AFTER.sub("", _after(TAGS_BEFORE, text))
+    text = _after(LABEL, text).strip().strip("\"'`*").strip()
     if not re.search(r"[^\W\d_]{2}", text):
         return "", "the reply held no instruction"
     if REFUSAL.match(text):
         return "", f"the reply was a refusal ({text[:60]!r})"
     if len(text) > LONGEST_INSTRUCTION:
-        return cut_text(text, LONGEST_INSTRUCTION), f"the reply of {len(text):,} characters was cut"
+        return cut_text(text, LONGEST_INSTRUCTION), f"the reply of {len(reply):,} characters was cut"
     return text, ""
+
+
+def _after(pattern: re.Pattern[str], text: str) -> str:
+    """Return the text behind what a pattern that may be empty matches at its beginning."""
+    found = pattern.match(text)
+    return text[found.end() :] if found else text

@@ -8,7 +8,8 @@ replies. Optuna is imported only here.
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Mapping
+import statistics
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -106,7 +107,7 @@ class Strategy(Protocol):
         """Return the next trial, or None when the search is over."""
 
     def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
-        """Take the scores of ``work.new`` (missing ones left out); return the trial's mean, or None."""
+        """Take the scores of ``work.new`` (missing ones left out); return the trial's mean, or None if all are."""
 
 
 @dataclass(slots=True)
@@ -156,9 +157,10 @@ class MiproStrategy:
         known = self._known[work.choice]
         known.scores.update(scores)
         held = [known.scores[example] for example in work.examples if example in known.scores]
-        mean = sum(held) / len(held) if held else None
-        if work.kind != "minibatch":
-            known.full = True
+        lost = bool(work.new) and not scores  # an outage: what was known before must not pass for this trial
+        mean = None if lost or not held else _mean(held)
+        if work.kind != "minibatch" and mean is not None:
+            known.full = True  # after an outage it stays open, and the next full evaluation tries it again
         try:
             self._work = self._plan.send(mean)
         except StopIteration:
@@ -205,7 +207,7 @@ class MiproStrategy:
     def _leader(self) -> Choice | None:
         """The combination of highest mean over its trials that isn't fully evaluated; of equals the first tried."""
         open_ = [(choice, k.means) for choice, k in self._known.items() if k.means and not k.full]
-        return max(open_, key=lambda pair: sum(pair[1]) / len(pair[1]))[0] if open_ else None
+        return max(open_, key=lambda pair: _mean(pair[1]))[0] if open_ else None
 
     def _exhausted(self) -> bool:
         return sum(known.full for known in self._known.values()) >= self._candidates.combinations
@@ -229,6 +231,11 @@ class MiproStrategy:
     def _params(self, choice: Choice) -> dict[str, int]:
         params = {f"{place}_predictor_instruction": index for place, index in enumerate(choice.instructions)}
         return params | {f"{place}_predictor_demos": index for place, index in enumerate(choice.demos)}
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Return the mean, exactly rounded: equals stay equal, on however many examples they stand."""
+    return float(statistics.mean(scores))
 
 
 STRATEGIES: dict[str, Any] = {"mipro": MiproStrategy}

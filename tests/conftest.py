@@ -1,0 +1,23 @@
+"""Shared by all tests: no progress output, no configured LM left over, a cache of their own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+# before anything of the package is used: answers and weights never touch the user's own cache
+os.environ.setdefault("MIPRO_NB_CACHE", os.path.join(tempfile.gettempdir(), "mipro_nb_tests"))
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> Iterator[None]:
+    from mipro_nb import settings
+
+    before = settings.settings()
+    settings.configure(progress=False, lm=None, num_threads=None)
+    yield
+    settings.configure(lm=before.lm, num_threads=before.num_threads, progress=before.progress)
