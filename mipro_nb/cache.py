@@ -72,8 +72,10 @@ class Cache:
         if not isinstance(text, str):
             return None
         try:
-            answer: dict[str, Any] = json.loads(text)
+            answer = json.loads(text)
         except json.JSONDecodeError:
+            return None
+        if not isinstance(answer, dict):
             return None
         self._remember(key, answer)
         return answer
@@ -95,6 +97,8 @@ class Cache:
                 return found, True
             with self._lock:
                 pending = self._in_flight.get(key)
+                if pending is None and key in self._front:  # answered since we looked
+                    continue
                 if pending is None:
                     mine: Future[dict[str, Any]] = Future()
                     self._in_flight[key] = mine
@@ -131,13 +135,22 @@ class Cache:
 
     def _on_disk(self, what: str, act: Callable[[Any], Any]) -> Any:
         """Use the disk; when it is full, locked or damaged the run goes on without it."""
-        if self._disk is None:
+        disk = self._disk
+        if disk is None:
             return None
+        import diskcache_community as diskcache
+
         try:
-            return act(self._disk)
-        except (sqlite3.Error, OSError, TimeoutError, ValueError) as error:
+            return act(disk)
+        except ValueError as error:
             logger.warning("answer cache %s: %s failed (%s)", self.directory, what, error)
-            return None
+        except (sqlite3.Error, OSError, diskcache.Timeout) as error:
+            with self._lock:
+                first, self._disk = self._disk is not None, None
+            if first:
+                told = "answer cache %s: %s failed (%s); answers are kept in memory only from here on"
+                logger.warning(told, self.directory, what, error)
+        return None
 
 
 @functools.cache

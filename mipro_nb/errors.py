@@ -93,7 +93,7 @@ class WeightsError(LMError):
 
 def nearest(given: object, accepted: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest accepted name, or an empty string."""
-    close = difflib.get_close_matches(str(given), list(accepted), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(given), [str(name) for name in accepted], n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -110,5 +110,8 @@ def check_range(argument: str, given: object, low: int, high: int | None = None)
     whole = isinstance(given, int) and not isinstance(given, bool)
     if not whole or given < low or (high is not None and given > high):  # type: ignore[operator]
         span = f"from {low} to {high}" if high is not None else f"of {low} or more"
-        close = low if not whole or given < low else high  # type: ignore[operator]
+        try:
+            close = max(low, int(given) if high is None else min(int(given), high))  # type: ignore[call-overload]
+        except (TypeError, ValueError, OverflowError):  # no number at all, NaN, infinity
+            close = low
         raise ConfigError(f"{argument}={given!r}: a whole number {span} is needed. Nearest valid: {close}.")

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from mipro_nb.errors import ConfigError, nearest
 
 _OWN = ("_fields", "_input_keys")
+ROUNDING = 1e-9  # a weighted sum of scores may miss 0 or 1 by this much
 
 
 class Example(Mapping[str, Any]):
@@ -30,6 +31,8 @@ class Example(Mapping[str, Any]):
     __slots__ = _OWN
 
     def __init__(self, base: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        if base is not None and not hasattr(type(base), "keys"):
+            raise ConfigError(f"an Example is made from a mapping or from name=value; {type(base).__name__} given.")
         store = {**(fields_of(base) if base is not None else {}), **fields}
         for name in store:
             if not isinstance(name, str) or name.startswith("_"):
@@ -42,7 +45,7 @@ class Example(Mapping[str, Any]):
         """Return a copy whose inputs are ``names``; ConfigError if one is no field."""
         own: dict[str, Any] = object.__getattribute__(self, "_fields")
         for name in names:
-            if name not in own:
+            if not isinstance(name, str) or name not in own:
                 raise ConfigError(f"input {name!r} is no field; fields: {sorted(own)}.{nearest(name, own)}")
         copy = type(self)(own)
         object.__setattr__(copy, "_input_keys", frozenset(names))
@@ -63,9 +66,9 @@ class Example(Mapping[str, Any]):
     def without(self, *names: str) -> Self:
         """Return a copy without the fields ``names``."""
         own: dict[str, Any] = object.__getattribute__(self, "_fields")
-        kept = type(self)({name: value for name, value in own.items() if name not in names})
-        object.__setattr__(kept, "_input_keys", object.__getattribute__(self, "_input_keys"))
-        return kept
+        keys = input_keys_of(self)
+        kept = {name: value for name, value in own.items() if name not in names}
+        return _rebuild(type(self), kept, keys if keys is None else keys & kept.keys())
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_"):
@@ -97,10 +100,15 @@ class Example(Mapping[str, Any]):
         return name in object.__getattribute__(self, "_fields")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Example) and fields_of(self) == fields_of(other)
+        if not isinstance(other, Example):
+            return False
+        try:
+            return fields_of(self) == fields_of(other)
+        except ValueError:  # arrays have no truth value
+            return repr(sorted(fields_of(self).items())) == repr(sorted(fields_of(other).items()))
 
     def __hash__(self) -> int:
-        return hash(repr(sorted(fields_of(self).items(), key=lambda pair: pair[0])))
+        return hash(_hashable(fields_of(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), fields_of(self), input_keys_of(self))
@@ -133,9 +141,21 @@ class Score:
 
     __slots__ = ("boolean", "feedback", "value")
 
+    value: float
+    boolean: bool
+    feedback: str
+
     def __init__(self, value: Any, feedback: str = "") -> None:
-        self.value, self.boolean = as_number(value)
-        self.feedback = str(feedback)
+        number, boolean = as_number(value)
+        object.__setattr__(self, "value", number)
+        object.__setattr__(self, "boolean", boolean)
+        object.__setattr__(self, "feedback", "" if feedback is None else str(feedback))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Score is immutable; make another one to change {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Score, (bool(self.value) if self.boolean else self.value, self.feedback)
 
     def __float__(self) -> float:
         return self.value
@@ -166,17 +186,17 @@ def as_number(raw: Any) -> tuple[float, bool]:
         return float(value), True
     if not isinstance(value, int | float):
         raise ConfigError(f"a score of type {type(value).__name__}, {value!r:.80}; {accepted}.")
-    if math.isnan(value) or not 0.0 <= value <= 1.0:
+    if math.isnan(value) or not -ROUNDING <= value <= 1.0 + ROUNDING:
         hint = "" if math.isnan(value) else f" Nearest valid: {0.0 if value < 0 else 1.0}."
         raise ConfigError(f"a score of {value!r}; {accepted}.{hint}")
-    return float(value), False
+    return min(1.0, max(0.0, float(value))), False
 
 
 def fields_of(example: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields as a new dict, whatever their names."""
     if isinstance(example, Example):
         return dict(object.__getattribute__(example, "_fields"))
-    return {name: example[name] for name in example}
+    return {name: example[name] for name in example.keys()}  # noqa: SIM118 (a pandas row is no Mapping)
 
 
 def input_keys_of(example: Example) -> frozenset[str] | None:
@@ -186,6 +206,19 @@ def input_keys_of(example: Example) -> frozenset[str] | None:
 
 
 E = TypeVar("E", bound=Example)
+
+
+def _hashable(value: Any) -> Any:
+    """Return something hashable that is equal for equal values."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _hashable(part)) for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return type(value).__name__, tuple(_hashable(part) for part in value)
+    try:
+        hash(value)
+    except TypeError:
+        return type(value).__name__
+    return value
 
 
 def _select(example: E, wanted: bool) -> E:

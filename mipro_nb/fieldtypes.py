@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, Optional, Union
 
 import pydantic
+import pydantic_core
 
-from mipro_nb.errors import LoadError, SignatureError, nearest
+from mipro_nb.errors import SignatureError, nearest
 
 SCALARS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
 VOCABULARY: dict[str, Any] = {
@@ -31,7 +32,11 @@ VOCABULARY: dict[str, Any] = {
     "Union": Union,
     "List": list,
     "Dict": dict,
+    "Tuple": tuple,
+    "Set": set,
 }
+ACCEPTED = "accepted: str, int, float, bool, Literal['a', 'b'], list[...], dict[...], Optional[...], pydantic models"
+TAKES = {list: 1, set: 1, dict: 2, Optional: 1}  # how many types stand between the brackets
 
 
 def is_model(kind: Any) -> bool:
@@ -49,14 +54,18 @@ def is_scalar(kind: Any) -> bool:
 
 
 def check_type(field: str, kind: Any) -> None:
-    """Raise SignatureError unless pydantic can validate values of ``kind``."""
+    """Raise SignatureError unless values of ``kind`` can be read from a reply, and ``kind`` from a saved file."""
     try:
+        if kind is None or kind is type(None) or isinstance(kind, str):
+            raise TypeError("no type of a value")
         adapter(kind).json_schema()
-    except (pydantic.errors.PydanticUserError, TypeError) as error:
-        raise SignatureError(
-            f"field {field!r}: type {kind!r} can't be read from a reply. Accepted: {', '.join(VOCABULARY)} "
-            "and pydantic models."
-        ) from error
+        models = models_in(kind)
+        for part in (kind, *(info.annotation for model in models.values() for info in model.model_fields.values())):
+            from_text(to_text(part), models)
+    except (pydantic.errors.PydanticUserError, TypeError, SignatureError) as error:
+        shown = kind.__name__ if is_model(kind) else to_text(kind)
+        why = f" ({str(error).split(';')[0]})" if isinstance(error, SignatureError) else ""
+        raise SignatureError(f"field {field!r}: type {shown:.200} can't be used{why}; {ACCEPTED}.") from error
 
 
 @functools.lru_cache(maxsize=512)
@@ -89,57 +98,57 @@ def to_text(kind: Any) -> str:
     return str(getattr(kind, "__name__", kind))
 
 
-def models_in(kind: Any) -> dict[str, type[pydantic.BaseModel]]:
-    """Return every pydantic model that ``kind`` mentions, by name."""
-    if is_model(kind):
-        found = {kind.__name__: kind}
-        for info in kind.model_fields.values():
-            found |= {name: model for name, model in models_in(info.annotation).items() if name not in found}
-        return found
-    nested: dict[str, type[pydantic.BaseModel]] = {}
-    for part in typing.get_args(kind):
-        nested |= models_in(part)
-    return nested
+def models_in(*kinds: Any) -> dict[str, type[pydantic.BaseModel]]:
+    """Return every pydantic model that ``kinds`` mention, by name; SignatureError if two share a name."""
+    found: dict[str, type[pydantic.BaseModel]] = {}
+    waiting = list(kinds)
+    while waiting:
+        kind = waiting.pop(0)
+        if not is_model(kind):
+            waiting += typing.get_args(kind) if typing.get_origin(kind) is not Literal else ()
+            continue
+        if kind.__name__ in VOCABULARY or found.get(kind.__name__, kind) is not kind:
+            raise SignatureError(f"the name {kind.__name__!r} stands for two types; give the model another name.")
+        if kind.__name__ not in found:
+            found[kind.__name__] = kind
+            waiting += [info.annotation for info in kind.model_fields.values()]
+    return found
 
 
 def models_to_json(models: Mapping[str, type[pydantic.BaseModel]]) -> dict[str, Any]:
-    """Write models as plain values: per model its fields' types, descriptions and defaults."""
+    """Write models as plain values: per model its fields' types, descriptions, aliases and defaults."""
     return {
-        name: {
-            field: {
-                "type": to_text(info.annotation),
-                "description": info.description,
-                **({} if info.is_required() else {"default": info.get_default(call_default_factory=True)}),
-            }
-            for field, info in model.model_fields.items()
-        }
+        name: {field: _field_to_json(info) for field, info in model.model_fields.items()}
         for name, model in models.items()
     }
 
 
+def _field_to_json(info: pydantic.fields.FieldInfo) -> dict[str, Any]:
+    written = {"type": to_text(info.annotation), "description": info.description}
+    if info.alias is not None:
+        written["alias"] = info.alias
+    if not info.is_required():
+        default = info.get_default(call_default_factory=True, validated_data={})
+        written["default"] = pydantic_core.to_jsonable_python(default, fallback=str)
+    return written
+
+
 def models_from_json(saved: Mapping[str, Any]) -> dict[str, type[pydantic.BaseModel]]:
-    """Rebuild models from ``models_to_json``'s values; a model may mention those of the same file."""
+    """Rebuild models from ``models_to_json``'s values; they may mention each other, and themselves."""
+    named = {name: typing.ForwardRef(name) for name in saved if name.isidentifier()}
     built: dict[str, type[pydantic.BaseModel]] = {}
-    waiting = dict(saved)
-    while waiting:
-        ready = {name for name, fields in waiting.items() if not _mentions(fields) & (set(waiting) - {name})}
-        if not ready:
-            raise LoadError(f"the models {sorted(waiting)} mention each other in a circle; that can't be rebuilt.")
-        for name in ready:
-            definitions: dict[str, Any] = {
-                field: (
-                    from_text(spec["type"], built),
-                    pydantic.Field(spec.get("default", ...), description=spec.get("description")),
-                )
-                for field, spec in waiting.pop(name).items()
-            }
-            built[name] = pydantic.create_model(name, **definitions)
+    for name, fields in saved.items():
+        definitions: dict[str, Any] = {field: _field_from_json(spec, named) for field, spec in fields.items()}
+        built[name] = pydantic.create_model(name, **definitions)
+    for model in built.values():
+        model.model_rebuild(_types_namespace=built)
     return built
 
 
-def _mentions(fields: Mapping[str, Any]) -> set[str]:
-    trees = [ast.parse(spec["type"], mode="eval") for spec in fields.values()]
-    return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def _field_from_json(spec: Mapping[str, Any], named: Mapping[str, Any]) -> tuple[Any, Any]:
+    default = spec.get("default", ...)
+    rules: dict[str, Any] = {"description": spec.get("description"), "alias": spec.get("alias")}
+    return from_text(spec["type"], named), pydantic.Field(default, validate_default=default is not ..., **rules)
 
 
 def from_text(text: str, extra: Mapping[str, Any] | None = None) -> Any:
@@ -150,8 +159,8 @@ def from_text(text: str, extra: Mapping[str, Any] | None = None) -> Any:
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise SignatureError(f"type {text!r} can't be read: {error.msg}.") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise SignatureError(f"type {text!r:.200} can't be read; {ACCEPTED}.") from error
     return from_node(tree, extra or {})
 
 
@@ -160,21 +169,25 @@ def from_node(node: ast.expr, extra: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Constant):
         return _constant(node, extra)
     if isinstance(node, ast.Name):
-        if node.id in extra and (node.id not in VOCABULARY):
-            return extra[node.id]
-        if node.id not in VOCABULARY:
-            names = [*VOCABULARY, *(name for name, value in extra.items() if is_model(value))]
-            raise SignatureError(
-                f"type {node.id!r} is not known; accepted: {', '.join(names)}.{nearest(node.id, names)}"
-            )
-        return VOCABULARY[node.id]
-    if isinstance(node, ast.Attribute):  # typing.Literal, t.Optional
-        return from_node(ast.Name(node.attr), extra)
+        return _named(node.id, extra)
+    if isinstance(node, ast.Attribute):  # typing.Literal, schemas.Ticket
+        home = extra.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        inside = getattr(home, "__dict__", {}).get(node.attr)
+        return inside if is_model(inside) else _named(node.attr, {})
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return Union[from_node(node.left, extra), from_node(node.right, extra)]  # noqa: UP007 (built, not written)
     if isinstance(node, ast.Subscript):
         return _subscript(node, extra)
-    raise SignatureError(f"type {ast.unparse(node)!r} can't be read; accepted: {', '.join(VOCABULARY)}.")
+    raise SignatureError(f"type {ast.unparse(node)!r:.200} can't be read; {ACCEPTED}.")
+
+
+def _named(name: str, extra: Mapping[str, Any]) -> Any:
+    if name in VOCABULARY:
+        return VOCABULARY[name]
+    if name in extra:
+        return extra[name]
+    models = [known for known, value in extra.items() if is_model(value)]
+    raise SignatureError(f"type {name!r} is not known; {ACCEPTED}.{nearest(name, [*VOCABULARY, *models])}")
 
 
 def _constant(node: ast.Constant, extra: Mapping[str, Any]) -> Any:
@@ -184,16 +197,29 @@ def _constant(node: ast.Constant, extra: Mapping[str, Any]) -> Any:
         return Ellipsis
     if isinstance(node.value, str):  # a quoted forward reference
         return from_text(node.value, extra)
-    raise SignatureError(f"type {node.value!r} can't be read; did you mean Literal[{node.value!r}]?")
+    raise SignatureError(
+        f"type {node.value!r:.200} can't be read; {ACCEPTED}. Did you mean Literal[{node.value!r:.200}]?"
+    )
 
 
 def _subscript(node: ast.Subscript, extra: Mapping[str, Any]) -> Any:
     origin = from_node(node.value, extra)
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if origin is Literal:
-        try:
-            return Literal[tuple(ast.literal_eval(part) for part in parts)]
-        except ValueError as error:
-            raise SignatureError(f"{ast.unparse(node)!r}: a Literal holds plain values (text in quotes).") from error
+        return _literal(node, parts)
     inner = tuple(from_node(part, extra) for part in parts)
+    if origin not in (Union, tuple) and TAKES.get(origin) != len(inner):
+        raise SignatureError(f"type {ast.unparse(node)!r:.200} can't be read; {ACCEPTED}.")
     return origin[inner if len(inner) > 1 else inner[0]]
+
+
+def _literal(node: ast.Subscript, parts: list[ast.expr]) -> Any:
+    try:
+        values = tuple(ast.literal_eval(part) for part in parts)
+    except ValueError:
+        values = ()
+    if not values or not all(isinstance(value, str | int | float | None) for value in values):
+        raise SignatureError(
+            f"type {ast.unparse(node)!r:.200} can't be read: a Literal holds plain values, text in quotes."
+        )
+    return Literal[values]

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
@@ -21,6 +22,9 @@ from mipro_nb.errors import LoadError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class History:
         self.demo_sets: list[ev.DemosBootstrapped] = []
         self.instructions: list[ev.InstructionProposed] = []
         self.trials_by_number: dict[int, TrialRecord] = {}
+        self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, float]] = {}
         self.notes: list[ev.Noted] = []
         self.verdict: ev.VerdictReached | None = None
         self.reason: str | None = None
@@ -103,6 +108,8 @@ class History:
         trial = self.trials_by_number[event.trial]
         if isinstance(event, ev.ExampleScored):
             trial.scored[event.example] = event
+            if event.score is not None and not trial.kind.startswith("test"):
+                self._scores.setdefault((trial.instructions, trial.demos), {})[event.example] = event.score
             return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
         trial.finished = True
@@ -125,9 +132,28 @@ class History:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best fully evaluated trial so far; of equals the earliest, so that the baseline must be beaten."""
-        full = [t for t in self.trials if t.kind in ev.FULL and t.finished and t.score is not None]
-        return max(full, key=lambda t: (t.score or 0.0, -t.number), default=None)
+        """The best fully evaluated trial so far; of equals the earliest, so that the baseline must be beaten.
+
+        Trials that miss examples (failed calls) are compared on those that both were scored on.
+        """
+        best: TrialRecord | None = None
+        for trial in self.trials:
+            full = trial.kind in ev.FULL and trial.finished and trial.score is not None
+            if full and (best is None or self._beats(trial, best)):
+                best = trial
+        return best
+
+    def _beats(self, new: TrialRecord, old: TrialRecord) -> bool:
+        a, b = self.scores_of(new), self.scores_of(old)
+        both = [example for example in a if example in b]
+        if not both:
+            return (new.score or 0.0) > (old.score or 0.0)
+        enough = len(both) >= COVERAGE * min(new.planned, old.planned)
+        return enough and fmean(a[example] for example in both) > fmean(b[example] for example in both)
+
+    def scores_of(self, trial: TrialRecord) -> dict[int, float]:
+        """Return the scores by example id of a trial's combination, from whichever trial they came."""
+        return self._scores.get((trial.instructions, trial.demos), {})
 
     @property
     def usage(self) -> ev.Usage:

@@ -29,7 +29,7 @@ LABEL = re.compile(
 )
 REFUSAL = re.compile(
     r"^\W*(i'?m (very |so )?sorry|sorry,|i apologi[sz]e|unfortunately,? i|i (can ?not|can't|won't|do not|don't)"
-    r"|i am (un|not )able|as an? (ai|artificial|language model)[^.]{0,80}(can ?not|can't|unable|not able|do not|don't))\b",
+    r"|i am (un|not )able|as an? (ai|artificial|language model)[^.]{0,80}(can ?not|can't|unable|not able|do not))\b",
     re.IGNORECASE,
 )
 TAGS_BEFORE = re.compile(r"\s*(</?[a-z][^<>]*>\s*)*", re.IGNORECASE)

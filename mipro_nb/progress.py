@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from mipro_nb import events as ev
+from mipro_nb.console import console
 from mipro_nb.history import History
 
 STAGE_NAMES = {
@@ -80,16 +81,11 @@ class TerminalProgress:
     """Draws a live panel on a terminal; elsewhere (a file, a pipe, a plain notebook cell) writes a line per step.
 
     Args:
-        console: where to; standard error on a terminal, else standard output.
+        target: a rich Console; None is ``console()``.
     """
 
-    def __init__(self, console: Any = None) -> None:
-        import sys
-
-        from rich.console import Console
-
-        target = sys.stderr if sys.stderr.isatty() else sys.stdout
-        self._console = console or Console(file=target, force_jupyter=False, highlight=False, soft_wrap=True)
+    def __init__(self, target: Any = None) -> None:
+        self._console = target or console()
         self._history = History()
         self._live: Any = None
 

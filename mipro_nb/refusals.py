@@ -10,6 +10,8 @@ from typing import Any
 
 from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
 
+LONGEST_ASKED = 600.0  # seconds; a server that asks for a longer wait is asked again before
+
 
 def refused_parameter(error: Exception, sent: Mapping[str, Any]) -> str | None:
     """Return the sampling parameter that a 400 complains about, or None."""
@@ -32,9 +34,11 @@ def translate(error: Exception, model: str, text: str, answered: bool) -> LMErro
         return LMRefused(f"{model} refuses the key: set the provider's environment variable or api_key=. ({text})")
     if status == 404:
         return LMRefused(f"{model} is not known to the server: check the model's name and api_base. ({text})")
+    if "Missing credentials" in text:  # OpenAI's client, as a server error
+        return LMRefused(f"{model} needs a key: set the provider's environment variable or api_key=. ({text})")
     if "LLM Provider NOT provided" in text:
         return LMRefused(f"model={model!r}: name the provider too, as in 'openai/gpt-5-mini' or 'ollama/llama3'.")
-    if status == 402 or "insufficient_quota" in text:
+    if status == 402 or "insufficient_quota" in f"{text} {getattr(error, 'body', '')}":
         return LMRefused(f"{model}: the account has no credit left. ({text})")
     if status in (400, 422):
         told = f"{model} refuses the request: {text}"
@@ -50,14 +54,15 @@ def _retry_after(error: Exception) -> float:
     more = getattr(error, "litellm_response_headers", None) or {}
     given = headers.get("retry-after") or more.get("retry-after") or "0"
     try:
-        return min(600.0, max(0.0, float(given)))
+        asked = float(given)
     except ValueError:
-        return _seconds_until(str(given))
+        asked = _seconds_until(str(given))
+    return min(LONGEST_ASKED, max(0.0, asked))
 
 
 def _seconds_until(date: str) -> float:
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
+        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
     except ValueError:
         return 0.0
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +25,9 @@ from typing import Any
 
 from mipro_nb import fieldtypes
 from mipro_nb.errors import SignatureError
+
+FORM = "accepted: text such as \"question, n: int -> answer: Literal['yes', 'no']\""
+ARROW = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(->)""")  # the arrow, but for those in quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,11 @@ class Field:
     desc: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier() or self.name.startswith("_"):
+        named = isinstance(self.name, str) and self.name.isidentifier() and not keyword.iskeyword(self.name)
+        if not named or self.name.startswith("_"):
             raise SignatureError(f"field name {self.name!r}: a Python name that doesn't start with '_' is needed.")
+        if self.kind not in ("input", "output") or not isinstance(self.desc, str):
+            raise SignatureError(f"field {self.name!r}: kind 'input' or 'output' and a text as desc are needed.")
         fieldtypes.check_type(self.name, self.type)
 
 
@@ -131,9 +139,7 @@ class Signature(metaclass=_SignatureMeta):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values from which ``from_json`` rebuilds this signature."""
-        models: dict[str, Any] = {}
-        for field in self.fields.values():
-            models |= fieldtypes.models_in(field.type)
+        models = fieldtypes.models_in(*(field.type for field in self.fields.values()))
         rows = [
             {"name": f.name, "kind": f.kind, "type": fieldtypes.to_text(f.type), "desc": f.desc}
             for f in self.fields.values()
@@ -168,7 +174,7 @@ class Signature(metaclass=_SignatureMeta):
         return _build, (self.name, self.instructions, tuple(self.fields.values()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Signature) and self.__reduce__() == other.__reduce__()
+        return self is other or (isinstance(other, Signature) and self.to_json() == other.to_json())
 
     def __hash__(self) -> int:
         return hash((self.name, self.instructions, self.spec))
@@ -204,14 +210,16 @@ def _set(signature: Signature, name: str, instructions: str | None, fields: Iter
     for field in rows:
         if names.count(field.name) > 1:
             raise SignatureError(f"field {field.name!r} stands twice in signature {name!r}.")
+    fieldtypes.models_in(*(field.type for field in rows))  # two models of one name can't be told apart when saved
     inputs = [field for field in rows if field.kind == "input"]
     outputs = [field for field in rows if field.kind == "output"]
     if not inputs or not outputs:
         missing = "input" if not inputs else "output"
-        raise SignatureError(f"signature {name!r} has no {missing} field; at least one of each kind is needed.")
+        raise SignatureError(
+            f"signature {name!r} has no {missing} field; at least one of each kind is needed, as in 'question -> answer'."
+        )
     if instructions is None:
-        quoted = [", ".join(f"`{field.name}`" for field in side) for side in (inputs, outputs)]
-        instructions = f"Given the fields {quoted[0]}, produce the fields {quoted[1]}."
+        instructions = _default_instructions(rows)
     if not isinstance(instructions, str):
         raise SignatureError(f"instructions={instructions!r}: text is needed.")
     object.__setattr__(signature, "name", name)
@@ -219,9 +227,16 @@ def _set(signature: Signature, name: str, instructions: str | None, fields: Iter
     object.__setattr__(signature, "fields", {field.name: field for field in [*inputs, *outputs]})
 
 
+def _default_instructions(fields: Iterable[Field]) -> str:
+    rows = list(fields)
+    inputs, outputs = (", ".join(f"`{f.name}`" for f in rows if f.kind == kind) for kind in ("input", "output"))
+    return f"Given the fields {inputs}, produce the fields {outputs}."
+
+
 def _marked(name: str, marker: Any, kind: Any) -> Field:
     if not isinstance(marker, _Marker):
         raise SignatureError(f"field {name!r} is set to {marker!r}; InputField() or OutputField() is needed.")
+    kind = fieldtypes.from_text(kind) if isinstance(kind, str) else kind
     return Field(name, marker.kind, kind, marker.desc)
 
 
@@ -240,20 +255,19 @@ def _from_class(name: str, namespace: dict[str, Any], scope: Mapping[str, Any]) 
         kind = fieldtypes.from_text(kind, scope) if isinstance(kind, str) else kind
         fields[key] = _marked(key, own[key], kind)
     written = inspect.cleandoc(namespace["__doc__"]) if namespace.get("__doc__") else None
-    inherited = parents[0].instructions if parents else None
-    return _build(name, written if written is not None else inherited, fields.values())
+    if written is None and parents and parents[0].instructions != _default_instructions(parents[0].fields.values()):
+        written = parents[0].instructions
+    return _build(name, written, fields.values())
 
 
 def _from_string(spec: str, scope: Mapping[str, Any]) -> list[Field]:
     if not isinstance(spec, str):
-        raise SignatureError(f"signature {spec!r}: text such as 'question -> answer' is needed.")
-    sides = spec.split("->")
-    if len(sides) != 2:
-        raise SignatureError(
-            f"signature {spec!r}: exactly one '->' between inputs and outputs is needed, as in 'question -> answer'."
-        )
+        raise SignatureError(f"signature {spec!r:.200} can't be read; {FORM}.")
+    arrows = [found for found in ARROW.finditer(spec) if found.group(1)]
+    if len(arrows) != 1:
+        raise SignatureError(f"signature {spec!r:.200}: exactly one '->' between inputs and outputs is needed; {FORM}.")
     fields: list[Field] = []
-    for kind, side in zip(("input", "output"), sides, strict=True):
+    for kind, side in (("input", spec[: arrows[0].start()]), ("output", spec[arrows[0].end() :])):
         for argument in _arguments(spec, side):
             annotated = argument.annotation
             resolved = fieldtypes.from_node(annotated, scope) if annotated is not None else str
@@ -264,11 +278,10 @@ def _from_string(spec: str, scope: Mapping[str, Any]) -> list[Field]:
 def _arguments(spec: str, side: str) -> list[ast.arg]:
     """Read ``"a, b: int"`` with Python's own parser, as the parameters of a function."""
     try:
-        function = ast.parse(f"def _({' '.join(side.split())}): 0").body[0]
-    except SyntaxError as error:
-        raise SignatureError(f"signature {spec!r}: {side.strip()!r} can't be read ({error.msg}).") from error
-    assert isinstance(function, ast.FunctionDef)
-    extra = function.args.kwonlyargs or function.args.vararg or function.args.kwarg or function.args.defaults
-    if extra:
-        raise SignatureError(f"signature {spec!r}: only names and types are read, as in 'question: str'.")
-    return [*function.args.posonlyargs, *function.args.args]
+        tree = ast.parse(f"def _(\n{side}\n): 0")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise SignatureError(f"signature {spec!r:.200}: {side.strip()!r:.200} can't be read; {FORM}.") from error
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.arg)]
+    if ast.unparse(tree) != f"def _({', '.join(map(ast.unparse, names))}):\n    0":  # a default, a star, code
+        raise SignatureError(f"signature {spec!r:.200}: only names and their types are read; {FORM}.")
+    return names

@@ -74,6 +74,31 @@ def test_the_best_program_is_the_one_with_the_best_full_score():
     assert history.best.score == max(t.score for t in history.trials if t.kind in ("full", "baseline"))
 
 
+def test_a_full_evaluation_that_lost_most_examples_cannot_win():
+    history = mn.History([ev.TrialStarted(0, "baseline", (0,), (0,), 10, 10)])
+    for example in range(10):
+        history(ev.ExampleScored(0, example, 1.0 if example else 0.0))
+    history(ev.TrialFinished(0, 0.9, 10, 0))
+    for event in (
+        ev.TrialStarted(1, "full", (1,), (0,), 10, 10),
+        ev.ExampleScored(1, 5, 1.0),
+        ev.TrialFinished(1, 1.0, 1, 9),
+    ):
+        history(event)
+    assert history.best.number == 0
+
+
+def test_trials_with_missing_examples_are_compared_on_those_they_share():
+    history = mn.History()
+    for trial, kind, hits in ((0, "baseline", range(10)), (1, "full", range(1, 10))):
+        history(ev.TrialStarted(trial, kind, (trial,), (), 10, 10))
+        for example in hits:
+            history(ev.ExampleScored(trial, example, 1.0 if example else 0.0))
+    history(ev.TrialFinished(0, 0.9, 10, 0))
+    history(ev.TrialFinished(1, 1.0, 9, 1))
+    assert history.best.number == 0
+
+
 def test_the_winner_must_be_strictly_better():
     best, history = run(lm=fake(replies=lambda m: reply(m) if is_proposal(m) or is_description(m) else "a: same"))
     assert history.best.kind == "baseline"

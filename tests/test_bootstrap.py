@@ -1,0 +1,168 @@
+import random
+
+import pytest
+from programs import TwoSteps, fake, metric, reply, rows, two_step_reply
+
+import mipro_nb as mn
+from mipro_nb import events as ev
+from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets, labeled_demo, recipes
+from mipro_nb.errors import LMUnavailable, TooManyErrors
+from mipro_nb.pool import Pool
+from mipro_nb.testing import EventRecorder
+
+
+def right(messages):
+    return f"a: answer {messages[-1]['content'].split()[-1]}"
+
+
+def make(wanted, *, student=None, replies=right, train=None, **options):
+    student = student or mn.Predict("q -> a")
+    recorder = EventRecorder()
+    options.setdefault("metric", metric)
+    job = Bootstrapping(
+        student, options.pop("teacher", student), train or rows(12), max_labeled=options.pop("labeled", 4), **options
+    )
+    with mn.context(lm=fake(replies=replies, num_retries=0)), Pool(2) as pool:
+        return demo_sets(job, wanted, pool, recorder), recorder
+
+
+def recipe(size=2, origin="bootstrapped", count=12):
+    return Recipe(origin, tuple(range(count)), size, 0)
+
+
+def test_the_sets_are_those_of_dspy():
+    made = recipes(6, 20, 4, 4, random.Random(0))
+    assert [r.origin for r in made] == ["none", "labeled", "bootstrapped", "shuffled", "shuffled", "shuffled"]
+    assert made[2].order == tuple(range(20))
+    assert made[2].size == 4
+    assert all(1 <= r.size <= 4 and r.order != made[2].order for r in made[3:])
+
+
+@pytest.mark.parametrize(
+    ("bootstrapped", "labeled", "origins"),
+    [
+        (0, 4, ["none", "labeled", "labeled", "labeled"]),
+        (4, 0, ["none", "bootstrapped", "shuffled", "shuffled"]),
+        (1, 1, ["none", "labeled", "bootstrapped", "shuffled"]),
+    ],
+)
+def test_labeled_only_and_bootstrapped_only_fill_the_count(bootstrapped, labeled, origins):
+    assert [r.origin for r in recipes(4, 20, bootstrapped, labeled, random.Random(0))] == origins
+
+
+def test_one_set_is_the_empty_one():
+    assert [r.origin for r in recipes(1, 20, 4, 4, random.Random(0))] == ["none"]
+
+
+def test_bootstrapped_demos_are_the_teachers_own_traces():
+    [made], recorder = make([recipe(size=2)])
+    assert [dict(demo) for demo in made.demos["self"][:2]] == [
+        {"q": "item 0", "a": "answer 0"},
+        {"q": "item 1", "a": "answer 1"},
+    ]
+    assert made.bootstrapped == {"self": 2}
+    assert len(made.demos["self"]) == 4
+    assert [a.kept for a in recorder.of(ev.ExampleBootstrapped)] == [True, True]
+
+
+def test_a_wrong_trace_is_no_demo_and_the_reason_is_told():
+    [made], recorder = make(
+        [recipe(size=1)], replies=lambda m: right(m) if m[-1]["content"].endswith(" 2") else "a: no"
+    )
+    assert made.demos["self"][0]["q"] == "item 2"
+    attempts = recorder.of(ev.ExampleBootstrapped)
+    assert [(a.example, a.kept, a.why) for a in attempts] == [
+        (0, False, "score 0"),
+        (1, False, "score 0"),
+        (2, True, ""),
+    ]
+
+
+def test_an_example_never_demonstrates_itself():
+    seen = []
+
+    def replies(messages):
+        seen.append([m["content"] for m in messages if m["role"] == "user"])
+        return right(messages)
+
+    make([recipe(size=6, count=6)], replies=replies, train=rows(6), labeled=6)
+    assert seen
+    assert all(turns[-1] not in turns[:-1] for turns in seen)
+
+
+def test_an_example_is_not_both_trace_and_label_in_one_set():
+    [made], _ = make([recipe(size=3, count=4)], train=rows(4))
+    questions = [demo["q"] for demo in made.demos["self"]]
+    assert len(questions) == len(set(questions))
+
+
+def test_sets_are_aligned_across_predictors():
+    [made], _ = make([recipe(size=2)], student=TwoSteps(), replies=two_step_reply, metric=None)
+    assert [d["q"] for d in made.demos["hint"][:2]] == [d["q"] for d in made.demos["answer"][:2]]
+    assert set(made.demos["answer"][0]) == {"q", "hint", "a"}
+
+
+def test_labels_that_a_predictor_cannot_show_are_left_out():
+    signature = TwoSteps().hint.signature
+    assert labeled_demo(signature, rows(1)[0]) is None
+    assert dict(labeled_demo(mn.Signature("q -> reasoning, a"), rows(1)[0])) == {"q": "item 0", "a": "answer 0"}
+    assert labeled_demo(mn.Signature("q -> a"), mn.Example(q="x", a=None)) is None
+
+
+def test_a_threshold_decides_for_numeric_metrics():
+    def half(example, prediction, trace=None):
+        return 0.5
+
+    [made], recorder = make([recipe()], metric=half, threshold=0.6)
+    assert made.bootstrapped == {"self": 0}
+    assert "below metric_threshold=0.6" in recorder.of(ev.ExampleBootstrapped)[0].why
+    [made], _ = make([recipe()], metric=half, threshold=0.5)
+    assert made.bootstrapped == {"self": 2}
+
+
+def test_without_threshold_the_best_traces_by_score_are_kept_and_it_is_said():
+    def graded(example, prediction, trace=None):
+        return int(example.q.split()[1]) / 20
+
+    [made], recorder = make([recipe(size=2)], metric=graded)
+    assert [demo["q"] for demo in made.demos["self"][:2]] == ["item 6", "item 7"]
+    assert ["best traces are kept" in note.message for note in recorder.of(ev.Noted)] == [True]
+
+
+def test_an_outage_is_no_demo_and_too_many_end_the_stage():
+    def replies(messages):
+        raise LMUnavailable("down")
+
+    with pytest.raises(TooManyErrors, match="down"):
+        make([recipe()], replies=replies, max_errors=3)
+
+
+def test_a_teacher_with_demos_keeps_them():
+    teacher = mn.Predict("q -> a", demos=[mn.Example(q="special", a="demo")])
+    prompts = []
+
+    def replies(messages):
+        prompts.append(str(messages))
+        return right(messages)
+
+    make([recipe(size=1)], teacher=teacher, replies=replies)
+    assert all("special" in prompt for prompt in prompts)
+
+
+def test_the_metric_sees_the_trace_while_bootstrapping():
+    seen = []
+
+    def strict(example, prediction, trace=None):
+        seen.append(trace)
+        return True
+
+    make([recipe(size=1)], metric=strict)
+    assert seen[0][0].outputs == {"a": "answer 0"}
+
+
+def test_later_rounds_sample_anew():
+    lm = fake(replies=reply)
+    job = Bootstrapping(mn.Predict("q -> a"), mn.Predict("q -> a"), rows(1), lambda *a: False, 0, rounds=3)
+    with mn.context(lm=lm), Pool(1) as pool:
+        demo_sets(job, [recipe(count=1)], pool, lambda event: None)
+    assert [sampling["temperature"] for sampling in lm.sampling] == [0.0, 1.0, 1.0]

@@ -1,0 +1,165 @@
+import threading
+
+import pytest
+from programs import fake, metric, rows
+
+import mipro_nb as mn
+from mipro_nb import events as ev
+from mipro_nb.errors import ConfigError, LMRefused, LMUnavailable, MetricError, PromptRefused, TooManyErrors
+from mipro_nb.testing import EventRecorder
+
+
+def right(messages):
+    return f"a: answer {messages[-1]['content'].split()[-1]}"
+
+
+def evaluate(replies, count=6, **options):
+    given_metric = options.pop("metric", metric)
+    program = mn.Predict("q -> a", lm=fake(replies=replies, num_retries=0))
+    return mn.Evaluate(rows(count), given_metric, **options)(program)
+
+
+def test_the_score_is_the_unrounded_mean_in_dataset_order():
+    result = evaluate(lambda m: right(m) if "item 1" in m[-1]["content"] else "a: no", count=3)
+    assert result.score == 1 / 3
+    assert [r.score for r in result.results] == [0.0, 1.0, 0.0]
+    assert [r.example for r in result.results] == [0, 1, 2]
+    assert repr(result) == "EvaluationResult(score 33.3% on 3 examples)"
+
+
+def test_results_keep_dataset_order_however_they_arrive():
+    gate = threading.Event()
+
+    def replies(messages):
+        if messages[-1]["content"].endswith(" 0"):
+            assert gate.wait(30)
+        if messages[-1]["content"].endswith(" 5"):
+            gate.set()
+        return right(messages)
+
+    result = evaluate(replies, num_threads=8)
+    assert [r.prediction.a for r in result.results] == [f"answer {i}" for i in range(6)]
+
+
+def test_an_outage_is_missing_data_and_not_a_zero():
+    def replies(messages):
+        if messages[-1]["content"].endswith(" 2"):
+            raise LMUnavailable("down")
+        return right(messages)
+
+    result = evaluate(replies)
+    assert (result.score, result.examples, result.failed) == (1.0, 5, 1)
+    assert result.results[2].score is None
+    assert "down" in result.results[2].error
+    assert "1 failed" in repr(result)
+
+
+def test_a_failed_example_is_tried_again_at_the_end():
+    failures = iter([True, False])
+
+    def replies(messages):
+        if messages[-1]["content"].endswith(" 2") and next(failures):
+            raise LMUnavailable("down for a moment")
+        return right(messages)
+
+    assert evaluate(replies).failed == 0
+
+
+def test_too_many_outages_end_the_evaluation():
+    def replies(messages):
+        raise LMUnavailable("down")
+
+    with pytest.raises(TooManyErrors, match=r"max_errors=2.*down"):
+        evaluate(replies, max_errors=2)
+
+
+def test_a_bug_in_the_program_is_missing_data_with_its_error():
+    class Buggy(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a", lm=fake(replies=right))
+
+        def forward(self, q):
+            if q.endswith(" 1"):
+                raise KeyError("index lost")
+            return self.step(q=q)
+
+    result = mn.Evaluate(rows(4), metric)(Buggy())
+    assert result.failed == 1
+    assert "KeyError" in result.results[1].error
+
+
+def test_an_unreadable_reply_scores_0_with_its_error():
+    program = mn.Predict("q -> a: int", lm=fake(replies=lambda m: "no number"))
+    result = mn.Evaluate(rows(2), metric)(program)
+    assert (result.score, result.failed) == (0.0, 0)
+    assert "ParseError" in result.results[0].error
+    assert "'no number'" in result.results[0].error
+
+
+def test_a_prompt_that_the_lm_refuses_scores_0_with_its_error():
+    def replies(messages):
+        raise PromptRefused("too long for the context")
+
+    result = evaluate(replies, count=2)
+    assert (result.score, result.failed) == (0.0, 0)
+    assert "too long" in result.results[0].error
+
+
+def test_a_refused_key_ends_it_at_once():
+    lm = fake(replies=lambda m: (_ for _ in ()).throw(LMRefused("refuses the key")))
+    with pytest.raises(LMRefused):
+        mn.Evaluate(rows(50), metric, num_threads=1)(mn.Predict("q -> a", lm=lm))
+    assert lm.calls < 50
+
+
+def test_a_bug_in_the_metric_raises_at_once_with_the_example():
+    with pytest.raises(MetricError, match=r"item \d"):
+        evaluate(right, metric=lambda e, p: 1 / 0)
+
+
+def test_metrics_may_leave_out_the_trace_and_may_give_feedback():
+    result = evaluate(right, count=1, metric=lambda example, prediction: mn.Score(0.5, "half"))
+    assert (result.results[0].score, result.results[0].feedback) == (0.5, "half")
+    assert evaluate(right, count=1, metric=lambda *arguments: len(arguments) == 3 and arguments[2] is None).score == 1.0
+
+
+def test_a_callable_object_is_a_metric():
+    class Exact:
+        def __call__(self, example, prediction, trace=None):
+            return example.a == prediction.a
+
+    assert evaluate(right, metric=Exact()).score == 1.0
+
+
+def test_progress_is_told_as_events():
+    recorder = EventRecorder()
+    evaluate(right, count=3, listeners=[recorder])
+    assert [type(e).__name__ for e in recorder.events if not isinstance(e, ev.LMUsed)] == [
+        "TrialStarted",
+        *["ExampleScored"] * 3,
+        "TrialFinished",
+    ]
+    assert sum(e.usage.calls for e in recorder.of(ev.LMUsed)) == 3
+
+
+def test_usage_and_steps_come_with_each_result():
+    result = evaluate(right, count=1).results[0]
+    assert result.usage.calls == 1
+    assert result.steps[0].outputs == {"a": "answer 0"}
+
+
+def test_an_interrupt_ends_the_evaluation():
+    def replies(messages):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replies)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"max_errors": -1}, "max_errors=-1"), ({"num_threads": 0}, "num_threads=0"), ({"metric": 3}, "metric=3")],
+)
+def test_wrong_arguments_are_named(options, words):
+    with pytest.raises(ConfigError, match=words):
+        evaluate(right, **options)

@@ -1,0 +1,74 @@
+import random
+
+from programs import TwoSteps, fake, reply, rows
+
+import mipro_nb as mn
+from mipro_nb.errors import LMUnavailable
+from mipro_nb.grounding import Grounding, describe, gather, outline, source
+from mipro_nb.pool import Pool
+
+
+def ask(train, replies=reply, program=None, **grounding):
+    lm = fake(replies=replies, num_retries=0)
+    with mn.context(lm=lm), Pool(2) as pool:
+        shared, account = gather(
+            program or mn.Predict("q -> a"), train, "", Grounding(**grounding), random.Random(0), pool
+        )
+    return shared, account, lm
+
+
+def shown(lm):
+    return [p[-1]["content"] for p in lm.prompts if "examples from a dataset" in p[0]["content"]]
+
+
+def test_a_large_dataset_is_sampled_at_random_and_it_is_said():
+    _, account, lm = ask(rows(500), program_aware=False)
+    assert len(shown(lm)) == 10
+    numbers = {
+        int(part.split()[0])
+        for text in shown(lm)
+        for part in text.split("q: item ")[1:]
+        for part in [part.split(";")[0]]
+    }
+    assert len(numbers) == 100
+    assert max(numbers) > 400
+    assert any("100 of 500 examples" in note for note in account.notes)
+
+
+def test_long_fields_are_cut_within_the_budget():
+    train = mn.examples([{"q": "long " * 10_000, "a": "x"} for _ in range(10)], inputs=["q"])
+    _, account, lm = ask(train, program_aware=False)
+    assert all(len(text) < 8_000 for text in shown(lm))
+    assert account.notes
+
+
+def test_a_small_dataset_is_seen_whole_and_nothing_is_said():
+    _, account, lm = ask(rows(25), view_data_batch_size=10)
+    assert len(shown(lm)) == 3
+    assert account.notes == []
+    assert account.usage.calls == lm.calls == 3 + 1 + 2
+
+
+def test_an_outage_leaves_a_part_out():
+    def replies(messages):
+        if "examples from a dataset" in messages[0]["content"]:
+            raise LMUnavailable("down")
+        return "text"
+
+    shared, account, _ = ask(rows(5), replies)
+    assert shared["data"] == ""
+    assert shared["program"] == "text"
+    assert any("left out" in note for note in account.notes)
+
+
+def test_the_program_is_shown_as_code_or_as_outline():
+    assert "def forward(self, q: str)" in source(TwoSteps())
+    assert source(mn.Predict("q -> a")) == "program = Predict('q: str -> a: str')"
+    made = type("Made", (mn.Module,), {})()
+    made.step = mn.ChainOfThought("q -> a")
+    assert source(made).startswith("class Made(Module):\nstep = ChainOfThought(")
+    assert outline("x", mn.Predict("q -> a")) == "x = Predict('q: str -> a: str')"
+
+
+def test_examples_are_described_on_one_line():
+    assert describe({"q": "a\n b", "n": [1, 2]}) == "q: a b; n: [1, 2]"

@@ -1,0 +1,160 @@
+"""The house rules of .github/CONTRIBUTING.md: layers, homes of foreign libraries, public names."""
+
+import ast
+import pathlib
+
+import pytest
+
+import mipro_nb
+
+PACKAGE = pathlib.Path(mipro_nb.__file__).parent
+
+# a module imports only from the lines above its own, or from earlier in its line
+LAYERS = [
+    # values
+    ["console", "errors", "example", "fieldtypes", "signature", "events", "frames", "history"],
+    # data and LM in and out
+    ["data", "cache", "usage", "refusals", "local", "lm", "testing"],
+    # programs
+    ["adapter", "saving", "settings", "module", "predict", "metrics"],
+    # the optimizer
+    ["pool", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search", "verdict"],
+    ["options", "estimate", "plan", "progress", "engine", "mipro"],
+    ["demo", "__init__", "__main__"],
+]
+ORDER = [name for layer in LAYERS for name in layer]
+
+# foreign libraries and the modules that may import them
+HOMES = {
+    "litellm": {"lm"},
+    "optuna": {"search"},
+    "pandas": {"data", "frames", "history"},
+    "numpy": {"verdict"},
+    "diskcache_community": {"cache"},
+    "platformdirs": {"cache"},
+    "xllamacpp": {"local"},
+    "rich": {"console", "progress", "local"},
+    "tenacity": {"lm"},
+    "json_repair": {"adapter"},
+    "pydantic": {"fieldtypes", "adapter"},
+    "pydantic_core": {"adapter", "predict"},
+    "ipywidgets": {"notebook"},
+    "altair": {"notebook"},
+    "IPython": {"notebook"},
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield (parts[0], path)
+
+
+def imported(path):
+    """(top-level package, mipro_nb module or None, needed at run time)"""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "mipro_nb":
+            names = [f"mipro_nb.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        for name in names:
+            top, *rest = name.split(".")
+            yield top, rest[0] if rest else None, id(node) not in typing_only
+
+
+def test_every_module_has_its_place():
+    assert sorted({name for name, _ in modules()}) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_from_above(name):
+    allowed = set(ORDER[: ORDER.index(name)]) | {name}
+    wrong = {
+        target
+        for module, path in modules()
+        if module == name and name != "__init__"
+        for top, target, runtime in imported(path)
+        if top == "mipro_nb" and target is not None and runtime and target not in allowed
+    }
+    assert not wrong
+
+
+def test_foreign_libraries_stay_in_their_homes():
+    wrong = [
+        f"{module}: {top}"
+        for module, path in modules()
+        for top, _, _ in imported(path)
+        if top in HOMES and module not in HOMES[top]
+    ]
+    assert not wrong
+
+
+def test_every_foreign_library_has_a_home():
+    import sys
+
+    known = set(sys.stdlib_module_names) | set(HOMES) | {"mipro_nb", "__future__"}
+    assert not {top for _, path in modules() for top, _, _ in imported(path)} - known
+
+
+def test_heavy_libraries_are_imported_inside_the_call():
+    heavy = {"litellm", "optuna", "pandas", "numpy", "altair", "ipywidgets", "rich", "xllamacpp"}
+    wrong = []
+    for module, path in modules():
+        for node in ast.parse(path.read_text()).body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            wrong += [f"{module}: {name}" for name in names if name.split(".")[0] in heavy]
+    assert not wrong
+
+
+def test_the_public_names_are_these():
+    assert sorted(mipro_nb.__all__) == sorted(
+        [
+            *("LM", "configure", "context"),
+            *("Signature", "InputField", "OutputField"),
+            *("Example", "Prediction", "Score", "examples", "split"),
+            *("Module", "Predict", "ChainOfThought", "load"),
+            *("Evaluate", "EvaluationResult"),
+            *("BootstrapFewShot", "GroundedProposer"),
+            *("MIPROv2", "Plan", "History"),
+            "exact_match",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", mipro_nb.__all__)
+def test_every_public_name_is_documented(name):
+    assert (getattr(mipro_nb, name).__doc__ or "").strip()
+
+
+def test_a_misspelt_public_name_says_the_nearest():
+    with pytest.raises(AttributeError, match="Did you mean 'MIPROv2'"):
+        mipro_nb.MIPRO2  # noqa: B018
+
+
+def test_the_top_level_holds_nothing_else():
+    allowed = {"mipro_nb", "notebooks", "tests", "binder", "pyproject.toml", "README.md", "LICENSE"}
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
+    tops = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    assert {top for top in tops if not top.startswith(".")} <= allowed
+
+
+def test_there_is_no_pickle():
+    wrong = [m for m, path in modules() for top, _, _ in imported(path) if top in ("pickle", "cloudpickle", "dill")]
+    assert not wrong

@@ -1,0 +1,79 @@
+import contextvars
+import threading
+
+import pytest
+
+from mipro_nb.errors import ConfigError
+from mipro_nb.pool import Pool, Stopped
+
+
+def test_results_come_in_the_order_of_the_items():
+    first = threading.Event()
+
+    def work(item):
+        if item == 0:
+            assert first.wait(30)
+        else:
+            first.set()
+        return item * 10
+
+    arrived = []
+    with Pool(2) as pool:
+        assert pool.map(work, [0, 1], arrived.append) == [0, 10]
+    assert sorted(arrived) == [0, 10]
+
+
+def test_work_sees_the_callers_context():
+    variable = contextvars.ContextVar("variable", default="outside")
+    variable.set("inside")
+    with Pool(2) as pool:
+        assert pool.map(lambda _: variable.get(), range(3)) == ["inside"] * 3
+
+
+def test_an_error_ends_the_work_and_what_waits_is_never_started():
+    started = []
+
+    def work(item):
+        started.append(item)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"), Pool(1) as pool:
+        pool.map(work, range(50))
+    assert len(started) < 50
+
+
+def test_a_stop_keeps_what_arrived():
+    arrived = []
+
+    def stop():
+        return "enough" if len(arrived) >= 2 else None
+
+    with pytest.raises(Stopped, match="enough"), Pool(1, stop) as pool:
+        pool.map(lambda item: item, range(1000), arrived.append)
+    assert 2 <= len(arrived) < 1000
+
+
+def test_leaving_with_an_error_tells_the_calls_in_flight():
+    from mipro_nb.lm import cancelled
+
+    events = []
+
+    def work(item):
+        events.append(cancelled.get())
+        if item:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Pool(1) as pool:
+        pool.map(work, [0, 1])
+    assert events[0].is_set()
+    assert cancelled.get() is None
+
+
+def test_no_items_are_no_work():
+    with Pool(1) as pool:
+        assert pool.map(str, []) == []
+
+
+def test_no_threads_are_refused():
+    with pytest.raises(ConfigError, match="num_threads=0"):
+        Pool(0)

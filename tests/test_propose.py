@@ -1,0 +1,142 @@
+import pytest
+from programs import TwoSteps, fake, is_proposal, reply, rows
+
+import mipro_nb as mn
+from mipro_nb import events as ev
+from mipro_nb.bootstrap import DemoSet
+from mipro_nb.errors import LMRefused, LMUnavailable
+from mipro_nb.grounding import Grounding
+from mipro_nb.pool import Pool
+from mipro_nb.propose import TIPS
+from mipro_nb.testing import EventRecorder
+
+
+def demos(predictor="self"):
+    trace = mn.Example(q="item 1", a="answer 1")
+    return [
+        DemoSet("none", {predictor: ()}, {predictor: 0}),
+        DemoSet("bootstrapped", {predictor: (trace,)}, {predictor: 1}),
+    ]
+
+
+def propose(count=3, *, replies=reply, program=None, sets=None, previous=None, seed=0, **grounding):
+    lm, recorder = fake(replies=replies, num_retries=0), EventRecorder()
+    proposer = mn.GroundedProposer(lm, Grounding(**grounding), seed=seed, emit=recorder)
+    program = program or mn.Predict("q -> a")
+    with Pool(2) as pool:
+        found = proposer.propose(program, rows(12), demos() if sets is None else sets, count, pool, previous)
+    return found, lm, recorder
+
+
+def proposals(lm):
+    return [prompt[-1]["content"] for prompt in lm.prompts if is_proposal(prompt)]
+
+
+def test_candidate_0_is_the_programs_own_and_costs_no_call():
+    found, lm, recorder = propose(count=1)
+    assert found == {"self": [mn.Signature("q -> a").instructions]}
+    assert lm.calls == 0
+    assert recorder.of(ev.InstructionProposed)[0].origin == "original"
+
+
+def test_proposals_are_grounded_in_data_program_demos_and_tip():
+    _, lm, _ = propose()
+    for prompt in proposals(lm):
+        for part in (
+            "dataset_description: It is about",
+            "program_code: program = Predict(",
+            "program_description: ",
+            "module: ",
+        ):
+            assert part in prompt
+        assert "task_demos: q: item 1; a: answer 1" in prompt
+        assert "basic_instruction: Given the fields" in prompt
+    assert sum("tip: " in prompt for prompt in proposals(lm)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("switch", "gone"),
+    [
+        ("data_aware", "dataset_description"),
+        ("program_aware", "program_code"),
+        ("tip_aware", "tip: "),
+        ("fewshot_aware", "task_demos"),
+    ],
+)
+def test_each_switch_takes_its_part_away(switch, gone):
+    _, lm, _ = propose(**{switch: False})
+    assert proposals(lm)
+    assert not any(gone in prompt for prompt in proposals(lm))
+
+
+def test_previous_instructions_are_shown_with_their_scores():
+    _, lm, _ = propose(previous={"self": [("Try hard.", 0.5), ("Try.", 0.25)]})
+    assert "previous_instructions: Try. (score 25.0%)\nTry hard. (score 50.0%)" in proposals(lm)[0]
+
+
+def test_descriptions_of_the_program_are_made_once():
+    _, lm, _ = propose(count=6)
+    described = [p for p in lm.prompts if "Say what task it solves" in p[0]["content"]]
+    assert len(described) == 1
+
+
+def test_the_same_seed_asks_the_same_questions_and_tips_vary():
+    assert sorted(proposals(propose(count=8)[1])) == sorted(proposals(propose(count=8)[1]))
+    tips = {e.tip for seed in range(6) for e in propose(count=4, seed=seed)[2].of(ev.InstructionProposed) if e.tip}
+    assert len(tips) > 3
+    assert tips <= set(TIPS)
+
+
+def test_an_unusable_reply_is_asked_for_again_then_dropped_and_said():
+    found, lm, recorder = propose(replies=lambda m: "" if is_proposal(m) else "text")
+    assert len(found["self"]) == 1
+    assert len(proposals(lm)) == 4
+    assert [note.message for note in recorder.of(ev.Noted)].count(
+        "self, instruction 1: the reply held no instruction; asked again"
+    ) == 1
+
+
+def test_a_second_try_can_succeed():
+    replies = iter(["", "Answer well.", "Answer better."])
+    found, _, recorder = propose(replies=lambda m: next(replies) if is_proposal(m) else "text")
+    assert sorted(found["self"][1:]) == ["Answer better.", "Answer well."]
+    assert [e.index for e in recorder.of(ev.InstructionProposed)] == [0, 1, 2]
+
+
+def test_the_same_instruction_twice_is_one_candidate():
+    found, _, recorder = propose(count=4, replies=lambda m: "Instruction: Answer.")
+    assert found["self"][1:] == ["Answer."]
+    assert any("same as another" in note.message for note in recorder.of(ev.Noted))
+
+
+def test_an_outage_of_the_prompt_model_leaves_the_run_with_what_it_has():
+    def replies(messages):
+        raise LMUnavailable("down")
+
+    found, _, recorder = propose(replies=replies)
+    assert len(found["self"]) == 1
+    assert any("LMUnavailable: down" in note.message for note in recorder.of(ev.Noted))
+
+
+def test_a_refused_key_ends_the_run():
+    def replies(messages):
+        raise LMRefused("refuses the key")
+
+    with pytest.raises(LMRefused):
+        propose(replies=replies)
+
+
+def test_every_predictor_gets_its_own():
+    program = TwoSteps()
+    names = [name for name, _ in program.named_predictors()]
+    empty = [DemoSet("none", dict.fromkeys(names, ()), dict.fromkeys(names, 0))]
+    found, lm, _ = propose(program=program, sets=empty)
+    assert list(found) == ["hint", "answer"]
+    assert all(len(texts) == 3 for texts in found.values())
+    assert any("module: hint = Predict('q: str -> hint: str')" in prompt for prompt in proposals(lm))
+    assert all("class TwoSteps" in prompt for prompt in proposals(lm))
+
+
+def test_usage_is_told():
+    _, lm, recorder = propose()
+    assert sum(event.usage.calls for event in recorder.of(ev.LMUsed)) == lm.calls
