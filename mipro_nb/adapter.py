@@ -25,6 +25,10 @@ Message = dict[str, str]
 
 NOT_GIVEN = "(not given)"
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
+RUNAWAY = re.compile(r"(?:[\[{]\s*){50}")  # a model that doesn't stop; mending that takes minutes
+MARKS = "\"'`* "  # what a model puts around a value
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def needs_json(signature: Signature) -> bool:
@@ -34,29 +38,26 @@ def needs_json(signature: Signature) -> bool:
 
 def json_schema(signature: Signature) -> dict[str, Any] | None:
     """Return the strict JSON schema of the outputs, or None where a strict schema can't say it (dict, Any)."""
-    definitions: dict[str, Any] = {
-        f.name: (f.type, pydantic.Field(description=f.desc or None)) for f in signature.output_fields.values()
+    definitions: dict[str, Any] = {  # by alias: a field may have the name of a pydantic method
+        f"output_{place}": (f.type, pydantic.Field(alias=f.name, description=f.desc or None))
+        for place, f in enumerate(signature.output_fields.values())
     }
-    model = pydantic.create_model("Reply", **definitions)
-    schema = model.model_json_schema()
+    schema = pydantic.create_model("Reply", **definitions).model_json_schema()
     return schema if _close(schema) else None
 
 
-def _close(node: Any) -> bool:
-    """Forbid additional properties throughout; False if some part of the schema is open by nature."""
-    if isinstance(node, list):
-        return False not in [_close(part) for part in node]  # a list: every part must be closed
-    if not isinstance(node, dict):
-        return True
+def _close(node: dict[str, Any]) -> bool:
+    """Make a schema strict throughout; False if some part of it is open by nature."""
+    for word in ("default", "uniqueItems", *(("description",) if "$ref" in node else ())):
+        node.pop(word, None)  # what strict schemas don't take
     if node.get("type") == "object" or "properties" in node:
-        if "properties" not in node:
-            return False
         node["additionalProperties"] = False
-        node["required"] = list(node["properties"])
-    if node.get("type") == "array" and not node.get("items"):
+        node["required"] = list(node.get("properties", ()))
+    closed = bool(node.get("properties") or node.get("items") or {"$ref", "anyOf", "enum", "const"} & node.keys())
+    if not closed and node.get("type") not in ("string", "integer", "number", "boolean", "null"):
         return False
-    plain = ("default", "enum", "const", "required")
-    return False not in [_close(part) for key, part in node.items() if key not in plain]
+    inner = [node.get("items"), *node.get("anyOf", ()), *node.get("properties", {}).values()]
+    return all(_close(part) for part in (*inner, *node.get("$defs", {}).values()) if part)
 
 
 def messages(signature: Signature, demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]) -> list[Message]:
@@ -103,7 +104,8 @@ def _form(field: Field) -> str:
         kind = "one of: " + ", ".join(str(value) for value in typing.get_args(field.type))
     elif fieldtypes.is_scalar(field.type):
         inner = [part for part in typing.get_args(field.type) if part is not type(None)]
-        kind = " or ".join(_form(Field(field.name, field.kind, part)) for part in inner) + ", or none"
+        kind = " or ".join(_form(Field(field.name, field.kind, part)) for part in inner)
+        kind += ", or none" if type(None) in typing.get_args(field.type) else ""
     else:
         kind = f"JSON of this schema: {json.dumps(fieldtypes.adapter(field.type).json_schema(), ensure_ascii=False)}"
     return f"{field.desc} ({kind})" if field.desc else kind
@@ -134,7 +136,7 @@ def _answer(signature: Signature, demo: Mapping[str, Any], as_json: bool) -> str
 def repair(turns: Sequence[Message], error: ParseError) -> list[Message]:
     """Return the messages of a second attempt: the unreadable reply and what was wrong with it."""
     told = f"That can't be read: {error}\nReply again, in exactly the form that was asked for and with nothing else."
-    return [*turns, {"role": "assistant", "content": error.reply}, {"role": "user", "content": told}]
+    return [*turns, {"role": "assistant", "content": error.reply or "(empty)"}, {"role": "user", "content": told}]
 
 
 def parse(signature: Signature, reply: str) -> dict[str, Any]:
@@ -151,11 +153,11 @@ def parse(signature: Signature, reply: str) -> dict[str, Any]:
     for field in signature.output_fields.values():
         if field.name not in found:
             if type(None) not in typing.get_args(field.type):
-                raise ParseError(f"the field {field.name!r} is missing.", reply)
+                raise ParseError(f"the field {field.name!r} is missing; {_form(field)} is needed.", reply)
             found[field.name] = None
         try:
             values[field.name] = _coerce(field.type, found[field.name])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             told = f"{field.name} is {found[field.name]!r:.200}; {_form(field)} is needed."
             raise ParseError(told + _closest(field, found[field.name]), reply) from error
     return values
@@ -163,59 +165,91 @@ def parse(signature: Signature, reply: str) -> dict[str, Any]:
 
 def _from_json(signature: Signature, reply: str) -> dict[str, Any] | None:
     text = reply.strip()
-    fenced = re.search(r"```(?:json)?\s*\n(.*?)```", text, re.DOTALL)
+    fenced = FENCED.search(text)
     text = fenced.group(1).strip() if fenced else text
     start = text.find("{")
-    if start < 0 or (start > 0 and not needs_json(signature)):
+    if start < 0 or (start > 0 and not needs_json(signature) and _marker(signature).search(reply)):
         return None
+    try:
+        loaded = _mended(text[start:])
+    except ValueError:
+        return None
+    by_lower = {name.lower(): name for name in signature.output_fields}
+    pairs = loaded.items() if isinstance(loaded, dict) else ()
+    found = {name if name in signature.output_fields else by_lower.get(name.lower()): value for name, value in pairs}
+    return {name: value for name, value in found.items() if name} or None
+
+
+def _mended(text: str) -> Any:
+    """Read JSON, mending what a model breaks (quotes, commas, an end that was cut off); ValueError if it can't be."""
+    if RUNAWAY.search(text):
+        raise ValueError("brackets without an end")
     import json_repair
 
-    loaded = json_repair.loads(text[start:])
-    found = loaded if isinstance(loaded, dict) else None
-    return found if found and set(found) & set(signature.output_fields) else None
+    try:
+        return json_repair.loads(text)
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+
+
+def _marker(signature: Signature) -> re.Pattern[str]:
+    """Match a field's name and colon at the start of a line, in whatever Markdown or quotes."""
+    names = "|".join(re.escape(name) for name in signature.fields)
+    # no two repetitions that match the same text stand side by side, so that long replies take linear time
+    return re.compile(rf"^[ \t>*#\-`\"']*({names})[ \t*`\"']*:(?:\*\*)?[ \t]*", re.MULTILINE | re.IGNORECASE)
 
 
 def _from_lines(signature: Signature, reply: str) -> dict[str, Any]:
     """Cut the reply at lines that begin with a field's name; text without any is the value of a lone output."""
     outputs = list(signature.output_fields)
-    names = "|".join(re.escape(name) for name in signature.fields)
-    marker = re.compile(rf"^[ \t>*#\-]*({names})[ \t]*\**[ \t]*:[ \t]*\**[ \t]*", re.MULTILINE | re.IGNORECASE)
+    text = reply.strip()
+    if text.startswith("```") and text.endswith("```") and "\n" in text:
+        text = text[text.index("\n") : -3]
     by_lower = {name.lower(): name for name in signature.fields}
-    cuts = list(marker.finditer(reply))
+    cuts = list(_marker(signature).finditer(text))
     found: dict[str, Any] = {}
-    ends = [*(cut.start() for cut in cuts[1:]), len(reply)]
+    ends = [*(cut.start() for cut in cuts[1:]), len(text)]
     for cut, end in zip(cuts, ends, strict=False):
-        name = by_lower[cut.group(1).lower()]
-        value = reply[cut.end() : end].strip()
+        name = cut.group(1) if cut.group(1) in signature.fields else by_lower[cut.group(1).lower()]
         if name in outputs and name not in found:
-            found[name] = value
-    if not found and len(outputs) == 1:
-        before = reply[: cuts[0].start()].strip() if cuts else ""
-        found[outputs[0]] = before or reply.strip()
+            found[name] = _bare(text[cut.end() : end])
+    lone = _bare(text[: cuts[0].start()] if cuts else reply)
+    if not found and len(outputs) == 1 and (lone or not cuts):
+        found[outputs[0]] = lone
     return found
+
+
+def _bare(text: str) -> str:
+    """Strip space, and quotes or Markdown marks that enclose the whole."""
+    text = text.strip()
+    for mark in ("**", '"', "'", "`"):
+        inner = text[len(mark) : -len(mark)]
+        if text.startswith(mark) and text.endswith(mark) and inner and mark not in inner:
+            return inner.strip()
+    return text
 
 
 def _coerce(kind: Any, value: Any) -> Any:
     """Return ``value`` (text, or what JSON gave) as ``kind``; ValueError if it isn't one."""
-    if kind is str:
+    if kind is str and value is not None:
         return value if isinstance(value, str) else render(value)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
         return _coerce_union(args, value)
+    if origin is Literal:
+        return _coerce_literal(args, value)
     if not isinstance(value, str):
         return fieldtypes.adapter(kind).validate_python(value)
-    text = value.strip().strip("\"'`*").strip()
-    if origin is Literal:
-        return _coerce_literal(args, text)
+    text = value.strip().strip(MARKS)
     if kind is bool:
         if text.lower().rstrip(".") not in (*TRUE, *FALSE):
             raise ValueError(text)
         return text.lower().rstrip(".") in TRUE
     if kind in (int, float):
-        return fieldtypes.adapter(kind).validate_python(text.rstrip(".").replace(",", ""))
-    import json_repair
-
-    return fieldtypes.adapter(kind).validate_python(json_repair.loads(text))
+        return fieldtypes.adapter(kind).validate_python(THOUSANDS.sub("", text.rstrip(".")))
+    if kind is Any and text[:1] not in ("{", "["):
+        return value
+    return fieldtypes.adapter(kind).validate_python(_mended(text))
 
 
 def _coerce_union(parts: tuple[Any, ...], value: Any) -> Any:
@@ -230,12 +264,23 @@ def _coerce_union(parts: tuple[Any, ...], value: Any) -> Any:
     raise ValueError(value)
 
 
-def _coerce_literal(options: tuple[Any, ...], text: str) -> Any:
-    plain = text.rstrip(".!").casefold()
-    for option in options:
-        if str(option).casefold() in (plain, text.casefold()):
-            return option
+def _coerce_literal(options: tuple[Any, ...], value: Any) -> Any:
+    text = render(value).strip()
+    inner = text.strip(MARKS)
+    for written in (
+        text,
+        inner,
+        inner.rstrip(".!").strip(MARKS),
+    ):  # as it stands first: options may differ in case or marks alone
+        for same in (str, _folded):
+            for option in options:
+                if same(written) == same(render(option)):
+                    return option
     raise ValueError(text)
+
+
+def _folded(text: str) -> str:
+    return text.casefold()
 
 
 def _closest(field: Field, value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from mipro_nb.example import Example, fields_of, input_keys_of
 READERS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 FEW = 5  # fewer examples than this in a set is said to be few
 MOST_CLASSES = 20  # a field with more distinct values is no class label
+WHOLE = re.compile(r"-?(0|[1-9]\d*)")  # a leading zero makes it a code, not a number
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
+BOOLEANS = {"True": True, "False": False, "true": True, "false": False}
 
 
 def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
@@ -26,7 +30,7 @@ def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
         inputs: names of the columns that the program takes; the others are labels.
 
     Returns:
-        One Example per row. Empty cells are None; text stays text (``"NA"`` too).
+        One Example per row. Empty cells are None; text stays text (``"NA"`` and ``"007"`` too).
 
     Raises:
         DataError: the source can't be read, is empty, or lacks an input column.
@@ -36,6 +40,8 @@ def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
     """
     if isinstance(inputs, str):
         inputs = [inputs]
+    if inputs is not None and not (isinstance(inputs, Iterable) and all(isinstance(name, str) for name in inputs)):
+        raise DataError(f"inputs={inputs!r}: a list of column names is needed.")
     rows = _rows(source)
     if not rows:
         raise DataError("source holds no rows; at least one is needed.")
@@ -43,13 +49,13 @@ def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise DataError(f"source, row {number}: a dict or Example is needed, {type(row).__name__} given.")
-        missing = [name for name in inputs or () if name not in row]
+        columns = [str(name) for name in (fields_of(row) if isinstance(row, Example) else row)]
+        missing = [name for name in inputs or () if name not in columns]
         if missing:
-            columns = [str(name) for name in (fields_of(row) if isinstance(row, Example) else row)]
             close = nearest(missing[0], columns)
             raise DataError(f"input {missing[0]!r} is no column in row {number}; columns: {columns}.{close}")
         try:
-            example = row if isinstance(row, Example) else Example({str(key): row[key] for key in row})
+            example = row if isinstance(row, Example) else Example({str(key): _cell(row[key]) for key in row})
         except ConfigError as error:
             raise DataError(f"source, row {number}: {error}") from error
         found.append(example.with_inputs(*inputs) if inputs is not None else example)
@@ -60,11 +66,9 @@ def _rows(source: Any) -> list[Any]:
     if isinstance(source, str | os.PathLike):
         return _file_rows(Path(source))
     if hasattr(source, "columns") and hasattr(source, "to_dict"):
-        repeated = sorted({str(name) for name in source.columns if list(source.columns).count(name) > 1})
-        if repeated:
-            raise DataError(f"source: the columns {repeated} stand twice in the DataFrame.")
-        return [{key: _cell(value) for key, value in row.items()} for row in source.to_dict("records")]
-    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        _check_columns("source", [str(name) for name in source.columns])
+        return list(source.to_dict("records"))
+    if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
         raise DataError(
             f"source of type {type(source).__name__}: a DataFrame, a list of dicts or Examples, "
             "or the path of a file is needed."
@@ -76,13 +80,22 @@ def _cell(value: Any) -> Any:
     """Turn pandas' and NumPy's scalars into Python's, and every kind of missing value into None."""
     if value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
         return None
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+    return value.tolist() if type(value).__module__ == "numpy" else value
+
+
+def _check_columns(source: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{source}: the columns {repeated} stand twice; each needs a name of its own.")
 
 
 def _file_rows(path: Path) -> list[Any]:
-    if not path.is_file():
-        near = nearest(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
-        raise DataError(f"source: the file {path} doesn't exist.{near}")
+    try:
+        found, near = path.is_file(), [p.name for p in path.parent.glob("*") if p.is_file()]
+    except (OSError, ValueError):  # a text too long for a name, or with a character that none can have
+        found, near = False, []
+    if not found:
+        raise DataError(f"source: the file {str(path)!r:.200} doesn't exist.{nearest(path.name, near)}")
     kind = path.suffix.lower()
     if kind not in READERS:
         raise DataError(
@@ -95,21 +108,51 @@ def _file_rows(path: Path) -> list[Any]:
 
         if kind == ".parquet":
             return _rows(pd.read_parquet(path))
+        # as text, header included: pandas would rename columns, drop cells that stand over and guess types
         separator = "\t" if kind == ".tsv" else ","
-        return _rows(pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""]))
+        cells = pd.read_csv(path, sep=separator, header=None, dtype=str, keep_default_na=False)
+        return _table_rows(path, cells.to_numpy(dtype=object).tolist())
+    except DataError:
+        raise
+    except UnicodeDecodeError as error:
+        raise DataError(f"source: {path} is no UTF-8 text; save it as UTF-8 ({error}).") from error
     except (ValueError, OSError, ImportError) as error:
-        raise DataError(f"source: {path} can't be read: {error}") from error
+        raise DataError(f"source: {path} can't be read: {str(error).strip()}") from error
+
+
+def _table_rows(path: Path, cells: list[list[Any]]) -> list[dict[str, Any]]:
+    head = [str(name).strip() or f"column {place}" for place, name in enumerate(cells[0], 1)]
+    _check_columns(f"source: {path}", head)
+    columns = [_typed([_cell(value) or None for value in column]) for column in zip(*cells[1:], strict=True)]
+    return [dict(zip(head, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _typed(column: list[str | None]) -> list[Any]:
+    """Turn a column into numbers or booleans if every cell that isn't empty is one; else leave it text."""
+    filled = [cell for cell in column if cell is not None]
+    read: Any = str
+    if all(cell in BOOLEANS for cell in filled):
+        read = BOOLEANS.__getitem__
+    elif all(WHOLE.fullmatch(cell) for cell in filled):
+        read = int
+    elif all(NUMBER.fullmatch(cell) for cell in filled):
+        read = float
+    return [None if cell is None else read(cell) for cell in column]
 
 
 def _json_rows(path: Path, kind: str) -> list[Any]:
     text = path.read_text(encoding="utf-8-sig")
     if kind == ".json":
-        loaded = json.loads(text)
+        try:
+            loaded = json.loads(text)
+        except json.JSONDecodeError as error:
+            hint = " JSON lines belong in a .jsonl file." if error.msg == "Extra data" else ""
+            raise DataError(f"source: {path}, line {error.lineno} is no JSON: {error.msg}.{hint}") from error
         if not isinstance(loaded, list):
             raise DataError(f"source: {path} holds {type(loaded).__name__}; a list of objects is needed.")
         return loaded
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other ends of lines, such as U+2028
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -142,7 +185,7 @@ def split(
     wrong = [f for f in fractions if isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f <= 1]
     if not fractions or wrong or sum(fractions) > 1 + 1e-9:
         raise DataError(f"fractions={fractions}: numbers in (0, 1] that sum to at most 1 are needed.")
-    data = list(data)
+    data = _checked("data", data)
     ends = [round(sum(fractions[: i + 1]) * len(data)) for i in range(len(fractions))]
     counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     return split_counts(data, counts, stratify=stratify, seed=seed)
@@ -152,7 +195,7 @@ def split_counts(
     data: Sequence[Example], counts: Sequence[int], *, stratify: str | None = None, seed: Any = 0
 ) -> tuple[list[Example], ...]:
     """Like ``split``, with the number of examples of each part instead of its share."""
-    if min(counts) < 1:
+    if not counts or min(counts) < 1 or sum(counts) > len(data):
         raise DataError(f"{len(data)} examples are too few for parts of {list(counts)}: no part may be empty.")
     if stratify is not None:
         for example in data:
@@ -193,15 +236,8 @@ def prepare(argument: str, data: Any, inputs: Sequence[str] | None, *, required:
     Raises:
         DataError: not a list of Examples, empty, or an input is missing.
     """
-    if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
-        raise DataError(f"{argument} of type {type(data).__name__}: a list of Examples is needed (see examples()).")
     checked = []
-    for number, example in enumerate(data):
-        if not isinstance(example, Example):
-            raise DataError(
-                f"{argument}[{number}] is {type(example).__name__}: an Example is needed; "
-                f"mipro_nb.examples({argument}, inputs=[...]) makes them."
-            )
+    for number, example in enumerate(_checked(argument, data)):
         keys = input_keys_of(example)
         if keys is None and inputs is None:
             raise DataError(f"{argument}[{number}]: its inputs aren't named; use mipro_nb.examples(..., inputs=[...]).")
@@ -209,11 +245,26 @@ def prepare(argument: str, data: Any, inputs: Sequence[str] | None, *, required:
         missing = [name for name in inputs or () if name not in known]
         if missing:
             close = nearest(missing[0], known)
+            if missing[0] in example:
+                close = " It is a field, but not named as an input; see .with_inputs(...)."
             raise DataError(f"{argument}[{number}] lacks the program's input {missing[0]!r}; it has {known}.{close}")
         checked.append(example.with_inputs(*inputs) if keys is None and inputs is not None else example)
     if required and not checked:
         raise DataError(f"{argument} is empty; at least one example is needed.")
     return checked
+
+
+def _checked(argument: str, data: Any) -> list[Example]:
+    """Return ``data`` as a list; DataError unless it holds Examples."""
+    table = isinstance(data, str | bytes | Mapping) or hasattr(data, "columns") or not isinstance(data, Iterable)
+    rows = [] if table else list(data)
+    wrong = next(((place, row) for place, row in enumerate(rows) if not isinstance(row, Example)), None)
+    if table or wrong is not None:
+        given = (
+            f"{argument}[{wrong[0]}] is {type(wrong[1]).__name__}" if wrong else f"{argument} is {type(data).__name__}"
+        )
+        raise DataError(f"{given}: a list of Examples is needed; mipro_nb.examples(..., inputs=[...]) makes it.")
+    return rows
 
 
 def remarks(sets: Mapping[str, Sequence[Example]]) -> list[str]:
@@ -228,13 +279,19 @@ def remarks(sets: Mapping[str, Sequence[Example]]) -> list[str]:
         for second in names[place + 1 :]:
             shared = len(set(sets[first]) & set(sets[second]))
             if shared:
-                said.append(f"{shared} examples stand in {first} and in {second}: scores on {second} will flatter.")
+                stand = "1 example stands" if shared == 1 else f"{shared} examples stand"
+                said.append(f"{stand} in {first} and in {second}: scores on {second} will flatter.")
     everything = [example for name in names for example in sets[name]]
     label = label_field(everything)
     for name in names:
         if len(sets[name]) < FEW:
-            said.append(f"{name} has only {len(sets[name])} examples: its scores say little.")
-        elif label and len({repr(example[label]) for example in sets[name]}) == 1:
+            count = "1 example" if len(sets[name]) == 1 else f"{len(sets[name])} examples"
+            said.append(f"{name} has only {count}: its scores say little.")
+        elif (
+            label
+            and all(label in example for example in sets[name])
+            and len({repr(example[label]) for example in sets[name]}) == 1
+        ):
             said.append(
                 f"{name} holds one value of {label!r} only, {sets[name][0][label]!r}: shuffle before splitting."
             )

@@ -7,7 +7,7 @@ import functools
 import uuid
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from mipro_nb import bootstrap
@@ -80,14 +80,17 @@ class _Run:
 
     def _stop(self) -> str | None:
         check = self.job.options.stop
-        return check(self.history) if check is not None else None
+        try:
+            return check(self.history) if check is not None else None
+        except Exception as error:  # noqa: BLE001 (the user's own code; what was paid for must not be lost by it)
+            return f"stop raised {type(error).__name__}: {error}"
 
     def _announce(self) -> None:
         job = self.job
-        plain = {name: _plain(value) for name, value in zip(Params.__slots__, _values(job.params), strict=True)}
+        plain = {field.name: _plain(getattr(job.params, field.name)) for field in fields(Params)}
         names = tuple(name for name, _ in job.student.named_predictors())
         shown = {**asdict(job.plan), "trials_shown": job.plan.trials_shown}
-        lms = {"task_model": job.task_model.model if job.task_model else None}
+        lms = {"task_model": _plain(job.task_model), "prompt_model": _plain(job.prompt_model)}
         settled = {**plain, **lms, "seed": job.seed}
         program = type(job.student).__name__
         self.emit(ev.RunStarted(uuid.uuid4().hex, program, names, settled, shown, job.plan.sizes, versions()))
@@ -105,21 +108,18 @@ class _Run:
         count = job.plan.num_instructions
         self.emit(ev.StageStarted("propose", count * len(job.student.predictors)))
         grounding, temperature = job.options.grounding, job.params.init_temperature
-        proposer = GroundedProposer(job.params.prompt_model, grounding, temperature, job.seed, self.emit)
+        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, self.emit)
         return proposer.propose(job.student, job.bootstrapping.trainset, sets, count, pool)
 
     def _combine(self, sets: list[bootstrap.DemoSet], instructions: dict[str, list[str]]) -> Candidates:
         names = tuple(name for name, _ in self.job.student.named_predictors())
         texts = tuple(tuple(instructions[name]) for name in names)
         zeros = tuple(0 for _ in names)
-        own = any(predictor.demos for predictor in self.job.student.predictors)
-        if self.job.zero_shot and not own:
+        if self.job.zero_shot:  # demos stay as the student brought them, if it did
             return Candidates(names, texts, (), Choice(zeros))
-        if self.job.zero_shot:  # demos were not asked for, but those that the student came with are kept
-            sets = [made for made in sets if made.origin in ("none", "student")]
         demos = tuple(tuple(made.demos[name] for made in sets) for name in names)
-        baseline = tuple(len(sets) - 1 for _ in names) if own else zeros
-        return Candidates(names, texts, demos, Choice(zeros, baseline))
+        own = next((place for place, made in enumerate(sets) if made.origin == "student"), 0)
+        return Candidates(names, texts, demos, Choice(zeros, tuple(own for _ in names)))
 
     def _search(self, candidates: Candidates, pool: Pool) -> None:
         """Stage 3."""
@@ -179,10 +179,6 @@ class _Run:
         if candidates is None or (winner := self._winner(candidates)) == candidates.baseline:
             return self.job.student.deepcopy()
         return candidates.apply(self.job.student, winner)
-
-
-def _values(params: Params) -> list[Any]:
-    return [getattr(params, name) for name in Params.__slots__]
 
 
 def _plain(value: Any) -> Any:

@@ -228,16 +228,18 @@ def to_json(event: Event) -> dict[str, Any]:
 
 def from_json(saved: Mapping[str, Any]) -> Event:
     """Rebuild an event; LoadError for a name or field that isn't known."""
+    if not isinstance(saved, Mapping):
+        raise LoadError(f"an event is a JSON object; {type(saved).__name__} given.")
     values = dict(saved)
     name = values.pop("event", None)
-    if name not in KINDS:
+    if not isinstance(name, str) or name not in KINDS:
         raise LoadError(f"event {name!r} is not known; accepted: {', '.join(KINDS)}.{nearest(name, KINDS)}")
-    if isinstance(values.get("usage"), dict):
-        values["usage"] = Usage(**values["usage"])
     frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
+        if name == LMUsed.__name__:
+            frozen["usage"] = Usage(**values["usage"])
         kind: Any = KINDS[name]
         found: Event = kind(**frozen)
         return found
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise LoadError(f"event {name!r} has other fields than this version knows: {error}.") from error

@@ -7,6 +7,7 @@ expression over a small vocabulary; pydantic models travel as their name and fie
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import types
 import typing
@@ -14,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any, Literal, Optional, Union
 
 import pydantic
-import pydantic_core
 
 from mipro_nb.errors import SignatureError, nearest
 
@@ -36,6 +36,7 @@ VOCABULARY: dict[str, Any] = {
     "Set": set,
 }
 ACCEPTED = "accepted: str, int, float, bool, Literal['a', 'b'], list[...], dict[...], Optional[...], pydantic models"
+RULES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")  # of a model's fields
 TAKES = {list: 1, set: 1, dict: 2, Optional: 1}  # how many types stand between the brackets
 
 
@@ -116,20 +117,27 @@ def models_in(*kinds: Any) -> dict[str, type[pydantic.BaseModel]]:
 
 
 def models_to_json(models: Mapping[str, type[pydantic.BaseModel]]) -> dict[str, Any]:
-    """Write models as plain values: per model its fields' types, descriptions, aliases and defaults."""
+    """Write models as plain values: all that shapes their JSON schema. Their validators and methods stay behind."""
     return {
-        name: {field: _field_to_json(info) for field, info in model.model_fields.items()}
+        name: {
+            "doc": model.__doc__,
+            "fields": {field: _field_to_json(info) for field, info in model.model_fields.items()},
+        }
         for name, model in models.items()
     }
 
 
 def _field_to_json(info: pydantic.fields.FieldInfo) -> dict[str, Any]:
-    written = {"type": to_text(info.annotation), "description": info.description}
+    written: dict[str, Any] = {"type": to_text(info.annotation), "description": info.description}
     if info.alias is not None:
         written["alias"] = info.alias
+    rules = {name: getattr(rule, name) for rule in info.metadata for name in RULES if hasattr(rule, name)}
+    if rules:
+        written["rules"] = rules
     if not info.is_required():
         default = info.get_default(call_default_factory=True, validated_data={})
-        written["default"] = pydantic_core.to_jsonable_python(default, fallback=str)
+        word = "default" if info.default_factory is None else "made"
+        written[word] = adapter(info.annotation).dump_python(default, mode="json", warnings=False)
     return written
 
 
@@ -137,18 +145,22 @@ def models_from_json(saved: Mapping[str, Any]) -> dict[str, type[pydantic.BaseMo
     """Rebuild models from ``models_to_json``'s values; they may mention each other, and themselves."""
     named = {name: typing.ForwardRef(name) for name in saved if name.isidentifier()}
     built: dict[str, type[pydantic.BaseModel]] = {}
-    for name, fields in saved.items():
-        definitions: dict[str, Any] = {field: _field_from_json(spec, named) for field, spec in fields.items()}
-        built[name] = pydantic.create_model(name, **definitions)
-    for model in built.values():
-        model.model_rebuild(_types_namespace=built)
+    for name, model in saved.items():
+        fields: dict[str, Any] = {field: _field_from_json(spec, named) for field, spec in model["fields"].items()}
+        built[name] = pydantic.create_model(name, __doc__=model["doc"], **fields)
+    for kind in built.values():
+        kind.model_rebuild(_types_namespace=built)
     return built
 
 
 def _field_from_json(spec: Mapping[str, Any], named: Mapping[str, Any]) -> tuple[Any, Any]:
-    default = spec.get("default", ...)
-    rules: dict[str, Any] = {"description": spec.get("description"), "alias": spec.get("alias")}
-    return from_text(spec["type"], named), pydantic.Field(default, validate_default=default is not ..., **rules)
+    rules: dict[str, Any] = {name: value for name, value in spec.get("rules", {}).items() if name in RULES}
+    rules |= {"description": spec.get("description"), "alias": spec.get("alias")}
+    if "made" in spec:
+        rules |= {"default_factory": functools.partial(copy.deepcopy, spec["made"]), "validate_default": True}
+    elif "default" in spec:
+        rules |= {"default": spec["default"], "validate_default": True}
+    return from_text(spec["type"], named), pydantic.Field(**rules)
 
 
 def from_text(text: str, extra: Mapping[str, Any] | None = None) -> Any:

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
     from mipro_nb.history import History, TrialRecord
 
+TRIALS = ["trial", "kind", "score", "examples", "failed", "best_so_far"]
+CANDIDATES = ["predictor", "kind", "index", "mean", "examples", "trials", "origin", "tip", "text"]
+
 
 def trials(history: History) -> pd.DataFrame:
     """One row per trial: number, kind, score, examples, failed, best_so_far, and the choice per predictor."""
     import pandas as pd
 
-    rows, best = [], None
+    rows: list[dict[str, Any]] = []
+    best = None
     names = history.started.predictors if history.started else ()
     for trial in history.trials:
         if trial.kind in ev.FULL and trial.score is not None and (best is None or trial.score > best):
@@ -36,7 +40,7 @@ def trials(history: History) -> pd.DataFrame:
             if trial.demos:
                 row[f"{name}.demos"] = trial.demos[position]
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else TRIALS)
 
 
 def candidates(history: History) -> pd.DataFrame:
@@ -53,9 +57,9 @@ def candidates(history: History) -> pd.DataFrame:
         rows.append({**row, "origin": proposed.origin, "tip": proposed.tip, "text": proposed.text})
     for made in history.demo_sets:
         row = _candidate(history, names, made.predictor, "demos", made.index)
-        text = "\n".join(json.dumps(demo, ensure_ascii=False) for demo in made.demos)
+        text = "\n".join(json.dumps(demo, ensure_ascii=False, default=str) for demo in made.demos)
         rows.append({**row, "origin": made.origin, "tip": "", "text": text})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=CANDIDATES)
 
 
 def _candidate(history: History, names: list[str], predictor: str, kind: str, index: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb.adapter import render
-from mipro_nb.errors import LMRefused, MiproError
+from mipro_nb.errors import ConfigError, LMRefused, MiproError
 from mipro_nb.example import Example, fields_of
 from mipro_nb.instruction import LONGEST_INSTRUCTION, cut_text
 from mipro_nb.module import Module
@@ -133,7 +133,7 @@ def _say(signature: Signature, rollout: int, **given: str) -> str:
     try:
         with sampling(rollout=rollout):
             text = str(next(iter(fields_of(Predict(signature)(**given)).values())))
-    except LMRefused:
+    except (LMRefused, ConfigError):
         raise
     except MiproError as error:
         note(f"a description could not be had and is left out ({type(error).__name__}: {error})")

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
 from mipro_nb import frames
-from mipro_nb.errors import LoadError
+from mipro_nb.errors import LoadError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+EVENTS = "events.jsonl"  # in a run directory
+SURROGATES = "backslashreplace"  # half a character in a text is written as its JSON escape
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
 
 
@@ -179,29 +181,34 @@ class History:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the events as JSON lines."""
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", errors=SURROGATES) as file:
             file.writelines(to_line(event) for event in self.events)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> History:
-        """Read JSON lines; a half line at the end (a crash) is dropped.
+        """Read a run directory, or the JSON lines in it; a half line at the end (a crash) is dropped.
 
         Raises:
-            LoadError: a line that is no event, with its number.
+            LoadError: no such file, or a line that is no event, with its number.
         """
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().split("\n")
-        complete, last = lines[:-1], lines[-1]
-        found = []
+        source = Path(path)
+        source = source / EVENTS if source.is_dir() else source
+        if not source.is_file():
+            close = nearest(source.name, [near.name for near in source.parent.glob("*")])
+            raise LoadError(f"{source} doesn't exist: the events of a run are needed.{close}")
+        # split at \n alone: a text may hold other characters that count as ends of lines
+        *complete, last = source.read_bytes().decode("utf-8", "replace").split("\n")
+        history = cls()
         for number, line in enumerate(complete, 1):
             try:
-                found.append(ev.from_json(json.loads(line)))
-            except (json.JSONDecodeError, LoadError, AttributeError) as error:
-                raise LoadError(f"{os.fspath(path)}, line {number}: {error}") from error
-        if last.strip():
-            with contextlib.suppress(json.JSONDecodeError, LoadError):  # the half line that a crash leaves
-                found.append(ev.from_json(json.loads(last)))
-        return cls(found)
+                history(ev.from_json(json.loads(line)))
+            except (json.JSONDecodeError, LoadError) as error:
+                raise LoadError(f"{source}, line {number}: {error}") from error
+            except KeyError as error:
+                raise LoadError(f"{source}, line {number}: trial {error} was never started.") from error
+        with contextlib.suppress(json.JSONDecodeError, LoadError, KeyError):  # the half line that a crash leaves
+            history(ev.from_json(json.loads(last)))
+        return history
 
 
 class EventLog:
@@ -214,7 +221,7 @@ class EventLog:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._file = (self.directory / "events.jsonl").open("w", encoding="utf-8")
+        self._file = (self.directory / EVENTS).open("w", encoding="utf-8", errors=SURROGATES)
 
     def __enter__(self) -> EventLog:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mipro_nb.errors import ConfigError
@@ -9,7 +10,9 @@ from mipro_nb.example import Example, fields_of, input_keys_of
 
 
 def exact_match(example: Example, prediction: Any, trace: Any = None) -> bool:
-    """Whether every label of the example is in the prediction, equal; text is compared without case and outer space.
+    """Whether the labels that the prediction has too are equal in it; texts without case and outer space.
+
+    A number or boolean equals its text, since a table may hold 7 where the program writes "7".
 
     Raises:
         ConfigError: the example has no label that the prediction has too.
@@ -17,6 +20,8 @@ def exact_match(example: Example, prediction: Any, trace: Any = None) -> bool:
     >>> exact_match(Example(q="1+1", a="Two").with_inputs("q"), {"a": " two "})
     True
     """
+    if not isinstance(prediction, Mapping):
+        raise ConfigError(f"exact_match: a Prediction is needed, {type(prediction).__name__} given.")
     keys = input_keys_of(example) or frozenset()
     labels = {name: value for name, value in fields_of(example).items() if name not in keys}
     shared = [name for name in labels if name in prediction]
@@ -24,8 +29,10 @@ def exact_match(example: Example, prediction: Any, trace: Any = None) -> bool:
         raise ConfigError(
             f"exact_match: labels {sorted(labels)} and outputs {sorted(prediction)} have no name in common."
         )
-    return all(_plain(labels[name]) == _plain(prediction[name]) for name in shared)
+    return all(_same(labels[name], prediction[name]) for name in shared)
 
 
-def _plain(value: Any) -> Any:
-    return value.strip().casefold() if isinstance(value, str) else value
+def _same(label: Any, value: Any) -> bool:
+    if isinstance(label, str) or isinstance(value, str):
+        return str(label).strip().casefold() == str(value).strip().casefold()
+    return bool(label == value)

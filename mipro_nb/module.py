@@ -16,7 +16,7 @@ from mipro_nb import adapter
 from mipro_nb.errors import ConfigError, LoadError
 from mipro_nb.lm import LM
 from mipro_nb.saving import read_program, write_program
-from mipro_nb.settings import settings
+from mipro_nb.settings import as_lm, settings
 
 if TYPE_CHECKING:
     from mipro_nb.predict import Predict
@@ -103,7 +103,7 @@ class Module:
     def input_names(self) -> list[str] | None:
         """Return the inputs that ``forward`` requires, or None if that can't be told."""
         parameters = inspect.signature(self.forward).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
             return None
         return [p.name for p in parameters if p.default is p.empty]
 
@@ -112,6 +112,9 @@ class Module:
         clone: Self = _clone(self, {})
         return clone
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return _clone(self, memo)
+
     def reset_copy(self) -> Self:
         """Return a copy without demos."""
         clone = self.deepcopy()
@@ -119,10 +122,11 @@ class Module:
             predictor.demos = []
         return clone
 
-    def set_lm(self, lm: LM | None) -> None:
-        """Give every predictor an LM of its own; None returns them to the configured one."""
+    def set_lm(self, lm: LM | str | None) -> None:
+        """Give every predictor an LM (or a model's name) of its own; None returns them to the configured one."""
+        own = as_lm(lm)
         for predictor in self.predictors:
-            predictor.lm = lm
+            predictor.lm = own
 
     def messages(self, **inputs: Any) -> list[adapter.Message]:
         """Return the exact messages that the first step would send for these inputs, without sending them."""
@@ -200,5 +204,5 @@ def _clone(value: T, memo: dict[int, Any]) -> T:
         return memo[id(value)]  # type: ignore[no-any-return]
     try:
         return copy.deepcopy(value, memo)
-    except (TypeError, AttributeError, NotImplementedError, RecursionError):
+    except (TypeError, AttributeError, RuntimeError, copy.Error):
         return value

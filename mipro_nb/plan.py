@@ -93,6 +93,7 @@ class Job:
     valset: Sequence[Example]
     testset: Sequence[Example]
     task_model: LM | None
+    prompt_model: LM | None
     num_threads: int
 
 
@@ -119,7 +120,8 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     batch = _minibatch(options, auto, len(valset), remarks)
     instructions = n if zero_shot or auto is None else n // 2
     teacher = checked_teacher(student, _first(options.teacher, params.teacher))
-    task_model = params.task_model or settings().lm
+    task_model = _first(params.task_model, settings().lm)
+    prompt_model = _first(params.prompt_model, settings().lm, task_model)
     job = Bootstrapping(
         student, teacher, trainset, params.metric, labeled, params.metric_threshold, max_errors=params.max_errors
     )
@@ -133,7 +135,7 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         valset=valset,
         testset=testset,
         task_model=task_model,
-        prompt_model=params.prompt_model or settings().lm,
+        prompt_model=prompt_model,
         recipes=sets,
         most_demos=max(bootstrapped, labeled),
         num_instructions=instructions,
@@ -155,7 +157,21 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     )
     with context(lm=task_model):
         workers = threads(params.num_threads, student)
-    return Job(student, params, options, plan, seed, zero_shot, job, sets, valset, testset, task_model, workers)
+    return Job(
+        student=student,
+        params=params,
+        options=options,
+        plan=plan,
+        seed=seed,
+        zero_shot=zero_shot,
+        bootstrapping=job,
+        recipes=sets,
+        valset=valset,
+        testset=testset,
+        task_model=task_model,
+        prompt_model=prompt_model,
+        num_threads=workers,
+    )
 
 
 def _first(*values: Any) -> Any:

@@ -65,9 +65,13 @@ class Pool:
                 ready, waiting = futures.wait(waiting, timeout=0.2, return_when=futures.FIRST_COMPLETED)
                 for task in ready:
                     done(task.result())
-                if (reason := self._stop()) is not None:
-                    raise Stopped(reason)
+                    self._check()
+                self._check()
         finally:
             for task in waiting:
                 task.cancel()
         return [task.result() for task in tasks]
+
+    def _check(self) -> None:
+        if (reason := self._stop()) is not None:
+            raise Stopped(reason)

@@ -14,7 +14,7 @@ from mipro_nb.example import Example, Prediction, fields_of
 from mipro_nb.lm import LM
 from mipro_nb.module import Module, Shown, Step, showing, trace
 from mipro_nb.saving import read_program
-from mipro_nb.settings import sampling_in_force, settings
+from mipro_nb.settings import as_lm, sampling_in_force, settings
 from mipro_nb.signature import OutputField, Signature, as_signature
 
 
@@ -24,7 +24,7 @@ class Predict(Module):
     Args:
         signature: a Signature, or text such as ``"message -> team"``.
         instructions: instead of the signature's own.
-        lm: the LM of this step; None uses the configured one.
+        lm: the LM of this step, or a model's name; None uses the configured one.
         demos: examples for the prompt.
 
     Attributes:
@@ -41,12 +41,12 @@ class Predict(Module):
         signature: Signature | type[Signature] | str,
         instructions: str | None = None,
         *,
-        lm: LM | None = None,
+        lm: LM | str | None = None,
         demos: Sequence[Example] = (),
     ) -> None:
         self.signature = as_signature(signature, instructions)
         self.demos: list[Example] = list(demos)
-        self.lm = lm
+        self.lm = as_lm(lm)
 
     def input_names(self) -> list[str] | None:
         return list(self.signature.input_fields)
@@ -98,8 +98,10 @@ class Predict(Module):
         return {"kind": self.kind, "signature": self.signature.to_json(), "demos": demos}
 
     def take(self, saved: Mapping[str, Any]) -> None:
-        """Take signature and demos from ``to_json``'s values."""
-        self.signature = Signature.from_json(saved["signature"])
+        """Take signature and demos from ``to_json``'s values; where the fields are the same, one's own types stay."""
+        read, own = Signature.from_json(saved["signature"]), self.signature
+        same = own.with_instructions(read.instructions) == read
+        self.signature = own.with_instructions(read.instructions) if same else read
         self.demos = [Example(demo) for demo in saved["demos"]]
 
     @property
@@ -119,7 +121,7 @@ class ChainOfThought(Predict):
         signature: Signature | type[Signature] | str,
         instructions: str | None = None,
         *,
-        lm: LM | None = None,
+        lm: LM | str | None = None,
         demos: Sequence[Example] = (),
     ) -> None:
         plain = as_signature(signature, instructions)
@@ -137,11 +139,11 @@ def load(path: str | os.PathLike[str]) -> Predict:
     states = saved["predictors"]
     if list(states) != ["self"]:
         raise LoadError(
-            f"{os.fspath(path)} holds a {saved['program']} with the predictors {list(states)}: its code isn't in the "
+            f"{os.fspath(path)} holds {saved['program']} with the predictors {list(states)}: its code isn't in the "
             f"file. Build the program, then call program.load({os.fspath(path)!r})."
         )
     state = states["self"]
     kind = ChainOfThought if state["kind"] == "ChainOfThought" else Predict
-    program = kind(Signature.from_json(state["signature"]))
+    program = kind(Signature.from_json(state["signature"]))  # as ChainOfThought its reasoning is in it already
     program.take(state)
     return program

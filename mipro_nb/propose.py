@@ -14,7 +14,7 @@ from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.bootstrap import CONTEXT_DEMOS, DemoSet
-from mipro_nb.errors import LMRefused, MiproError
+from mipro_nb.errors import ConfigError, LMRefused, MiproError
 from mipro_nb.example import Example, fields_of
 from mipro_nb.grounding import Grounding, describe, gather, outline
 from mipro_nb.instruction import usable
@@ -184,7 +184,7 @@ class GroundedProposer:
         with track_usage() as account, sampling(rollout=proposal.rollout):
             try:
                 return str(ask(**given).instruction), "", account
-            except LMRefused:
+            except (LMRefused, ConfigError):
                 raise
             except MiproError as error:
                 return "", f"{type(error).__name__}: {error}", account

@@ -16,6 +16,7 @@ from mipro_nb.example import Example
 from mipro_nb.signature import Signature
 
 FORMAT, FORMAT_VERSION = "mipro_nb.program", 1
+KINDS = ("Predict", "ChainOfThought")
 
 
 def write_program(
@@ -32,9 +33,10 @@ def write_program(
         "versions": versions(),
         "predictors": predictors,
     }
+    text = json.dumps(saved, ensure_ascii=False, indent=2) + "\n"
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(target.name + ".part")
-    scratch.write_text(json.dumps(saved, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    scratch.write_bytes(text.encode("utf-8", "backslashreplace"))  # half a character becomes its JSON escape
     os.replace(scratch, target)
     return target
 
@@ -45,11 +47,11 @@ def read_program(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not target.is_file() and target.suffix != ".json":
         target = target.with_name(target.name + ".json")
     try:
-        saved = json.loads(target.read_text(encoding="utf-8"))
+        saved = json.loads(target.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         close = nearest(target.name, [p.name for p in target.parent.glob("*.json")])
         raise LoadError(f"{target} doesn't exist.{close}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise LoadError(f"{target} can't be read as JSON: {error}") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise LoadError(f"{target} is no program saved by mipro_nb (its 'format' isn't {FORMAT!r}).")
@@ -57,6 +59,8 @@ def read_program(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise LoadError(
             f"{target} has format version {saved.get('format_version')!r}; this mipro_nb reads {FORMAT_VERSION}."
         )
+    if not isinstance(saved.get("program"), str):
+        raise LoadError(f"{target} is damaged: the program's name is missing.")
     _check_states(target, saved.get("predictors"))
     return saved
 
@@ -67,10 +71,12 @@ def _check_states(target: Path, states: Any) -> None:
     if not whole:
         raise LoadError(f"{target} is damaged: each predictor needs exactly {sorted(needed)}.")
     for name, state in states.items():
+        if state["kind"] not in KINDS:
+            raise LoadError(f"{target} is damaged: predictor {name!r} is a {state['kind']!r}; accepted: {KINDS}.")
         try:
             Signature.from_json(state["signature"])
             [Example(demo) for demo in state["demos"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # pydantic raises many kinds for a model that was tampered with
             raise LoadError(f"{target} is damaged: predictor {name!r} can't be rebuilt ({error}).") from error
 
 

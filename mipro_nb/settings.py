@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mipro_nb.errors import ConfigError, nearest
+from mipro_nb.errors import ConfigError, check_range, nearest
 from mipro_nb.lm import LM
 
 
@@ -61,12 +61,22 @@ def _changed(base: Settings, changes: Mapping[str, Any]) -> Settings:
     for name in changes:
         if name not in known:
             raise ConfigError(f"setting {name!r} is not known; accepted: {', '.join(known)}.{nearest(name, known)}")
-    lm = changes.get("lm")
-    if isinstance(lm, str):
-        changes = {**changes, "lm": LM(lm)}
-    elif lm is not None and not isinstance(lm, LM):
-        raise ConfigError(f"lm={lm!r}: an LM or a model's name is needed, as in lm=mipro_nb.LM('openai/gpt-5-mini').")
+    if changes.get("num_threads") is not None:
+        check_range("num_threads", changes["num_threads"], 1)
+    if "lm" in changes:
+        changes = {**changes, "lm": as_lm(changes["lm"])}
     return replace(base, **changes)
+
+
+def as_lm(given: Any) -> LM | None:
+    """Return the LM that ``given`` (an LM, a model's name or None) stands for."""
+    if isinstance(given, str):
+        return LM(given)
+    if given is not None and not isinstance(given, LM):
+        raise ConfigError(
+            f"lm={given!r}: an LM or a model's name is needed, as in lm=mipro_nb.LM('openai/gpt-5-mini')."
+        )
+    return given
 
 
 _sampling: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("mipro_nb_sampling", default=None)

@@ -216,7 +216,7 @@ def _set(signature: Signature, name: str, instructions: str | None, fields: Iter
     if not inputs or not outputs:
         missing = "input" if not inputs else "output"
         raise SignatureError(
-            f"signature {name!r} has no {missing} field; at least one of each kind is needed, as in 'question -> answer'."
+            f"signature {name!r} has no {missing} field; one of each kind is needed, as in 'question -> answer'."
         )
     if instructions is None:
         instructions = _default_instructions(rows)

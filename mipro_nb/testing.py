@@ -86,10 +86,13 @@ def _script(replies: Sequence[str] | Mapping[str, str]) -> Callable[[Messages], 
         prompt = "\n".join(message["content"] for message in messages)
         if isinstance(replies, Mapping):
             known = [text for piece, text in replies.items() if piece in prompt]
-            assert known, f"FakeLM doesn't know this prompt:\n{prompt}"
+            if not known:
+                raise AssertionError(f"FakeLM doesn't know this prompt:\n{prompt}")
             return known[0]
         with lock:
-            assert waiting, f"FakeLM's script of {len(replies)} replies is used up; the next prompt was:\n{prompt}"
+            if not waiting:
+                told = f"FakeLM's script of {len(replies)} replies is used up; the next prompt was:\n{prompt}"
+                raise AssertionError(told)
             return waiting.pop(0)
 
     return answer
@@ -144,7 +147,8 @@ class ReplayLM(LM):
 
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._known.get(_replay_key(messages, options))
-        assert reply, f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}"
+        if reply is None:
+            raise AssertionError(f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}")
         book(reply.usage)
         return reply
 

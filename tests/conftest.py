@@ -21,3 +21,10 @@ def _fresh_settings() -> Iterator[None]:
     settings.configure(progress=False, lm=None, num_threads=None)
     yield
     settings.configure(lm=before.lm, num_threads=before.num_threads, progress=before.progress)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks run on the embedded LM: slow."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("slow")

@@ -194,6 +194,19 @@ def test_prompt_and_task_model_do_their_own_work():
     assert prompts.sampling[0]["temperature"] == 1.0
 
 
+def test_the_prompt_model_is_the_configured_one_unless_given():
+    configured, tasks = fake(model="fake/configured"), fake(model="fake/tasks")
+    run(optimizer=mn.MIPROv2(metric, task_model=tasks), lm=configured)
+    assert configured.calls > 0
+    assert all(is_proposal(p) or is_description(p) for p in configured.prompts)
+
+
+def test_a_task_model_alone_does_both():
+    tasks = fake(model="fake/tasks")
+    mn.MIPROv2(metric, task_model=tasks).compile(mn.Predict("q -> a"), trainset=rows(10))
+    assert any(is_proposal(p) for p in tasks.prompts)
+
+
 # --- degenerate inputs: they run, or one clear error says why not
 
 
@@ -249,9 +262,9 @@ def test_a_student_with_demos_keeps_them_as_a_set_of_its_own():
 
 def test_a_zero_shot_run_keeps_the_demos_that_the_student_came_with():
     own = [mn.Example(q="item 1", a="answer 1")]
-    _, history = run(mn.Predict("q -> a", demos=own), max_bootstrapped_demos=0, max_labeled_demos=0)
-    assert history.baseline.demos == (1,)
-    assert {trial.demos for trial in history.trials} <= {(0,), (1,)}
+    best, history = run(mn.Predict("q -> a", demos=own), max_bootstrapped_demos=0, max_labeled_demos=0)
+    assert {trial.demos for trial in history.trials} == {()}
+    assert best.demos == own
 
 
 @pytest.mark.parametrize(
@@ -459,6 +472,12 @@ def test_stop_keeps_the_best_so_far():
     assert history.reason == "stopped: enough"
     assert history.best.score > 0
     assert len(best.demos) <= 4
+
+
+def test_a_stop_that_raises_ends_the_run_with_the_best_so_far():
+    _, history = run(stop=lambda h: 1 / 0 if len(h.trials) > 3 else None)
+    assert "stop raised ZeroDivisionError" in history.reason
+    assert history.best is not None
 
 
 @pytest.mark.parametrize("stage", ["bootstrap", "propose", "search", "verdict"])

@@ -1,0 +1,107 @@
+import datetime
+
+import pytest
+
+from mipro_nb import History, frames
+from mipro_nb import events as ev
+
+EMPTY = History()
+BEFORE = History([ev.RunStarted("id", "P", ("a", "b"), {}, {}, {}, {}), ev.StageStarted("bootstrap", 3)])
+
+
+def scored(trial, *scores):
+    return [
+        ev.ExampleScored(trial, example, score, "" if score else "why", output=f"t{trial}") for example, score in scores
+    ]
+
+
+RUN = History(
+    [
+        ev.RunStarted("id", "P", ("a", "b"), {}, {}, {}, {}),
+        ev.InstructionProposed("a", 0, "Do.", "original"),
+        ev.InstructionProposed("a", 1, "Do it.", "proposed", "simple"),
+        ev.InstructionProposed("b", 0, "Go.", "original"),
+        ev.DemosBootstrapped("b", 1, "labeled", ({"q": "é", "at": datetime.date(2026, 1, 2)},), 0),
+        ev.TrialStarted(0, "baseline", (0, 0), (0, 0), 3, 3),
+        *scored(0, (0, 1.0), (1, 0.0), (2, 0.0)),
+        ev.TrialFinished(0, 1 / 3, 3, 0),
+        ev.TrialStarted(1, "minibatch", (1, 0), (0, 1), 1, 1),
+        *scored(1, (1, 1.0)),
+        ev.TrialFinished(1, 1.0, 1, 0),
+        ev.TrialStarted(2, "full", (1, 0), (0, 1), 3, 2),
+        *scored(2, (0, 0.0), (2, 1.0)),
+        ev.TrialFinished(2, 2 / 3, 3, 0),
+        ev.TrialStarted(3, "full", (0, 0), (0, 1), 3, 3),
+        ev.ExampleScored(3, 0, None, "down"),
+        ev.TrialStarted(4, "test_best", (1, 0), (0, 1), 2, 2),
+        ev.TrialFinished(4, 0.5, 2, 0),
+    ]
+)
+
+
+def test_trials_are_rows_with_the_choice_of_every_predictor():
+    table = frames.trials(RUN)
+    assert list(table["trial"]) == [0, 1, 2, 3]
+    assert list(table["kind"]) == ["baseline", "minibatch", "full", "full"]
+    assert list(table["examples"]) == [3, 1, 3, 0]
+    assert list(table["a.instruction"]) == [0, 1, 1, 0]
+    assert list(table["b.demos"]) == [0, 1, 1, 1]
+
+
+def test_the_best_so_far_counts_full_evaluations_alone():
+    assert list(frames.trials(RUN)["best_so_far"].round(2)) == [0.33, 0.33, 0.67, 0.67]
+    assert frames.trials(RUN)["score"].isna().tolist() == [False, False, False, True]
+
+
+def test_a_zero_shot_run_has_no_demo_columns():
+    history = History([ev.TrialStarted(0, "baseline", (0,), (), 1, 1), ev.TrialFinished(0, 1.0, 1, 0)])
+    assert list(frames.trials(history)) == [*frames.TRIALS, "0.instruction"]
+
+
+def test_candidates_are_rows_with_their_weighted_mean():
+    table = frames.candidates(RUN).set_index(["predictor", "kind", "index"])
+    own, new = table.loc[("a", "instruction", 0)], table.loc[("a", "instruction", 1)]
+    assert (own["origin"], own["examples"], own["trials"], own["mean"]) == ("original", 3, 1, pytest.approx(1 / 3))
+    assert (new["tip"], new["text"], new["examples"], new["trials"]) == ("simple", "Do it.", 4, 2)
+    assert new["mean"] == pytest.approx((1.0 * 1 + 2 / 3 * 3) / 4)
+    assert table.loc[("b", "demos", 1)]["text"] == '{"q": "é", "at": "2026-01-02"}'
+
+
+def test_a_candidate_that_was_never_tried_has_no_mean():
+    history = History([ev.InstructionProposed("a", 5, "New.", "proposed")])
+    assert frames.candidates(history)["mean"].isna().all()
+    assert list(frames.candidates(history)["examples"]) == [0]
+
+
+def test_examples_stand_beside_each_other_before_and_after():
+    table = frames.examples(RUN)
+    assert list(table["example"]) == [0, 1, 2]
+    assert list(table["baseline"]) == [1.0, 0.0, 0.0]
+    assert list(table["best"]) == [0.0, 1.0, 1.0]  # example 1 was scored in the minibatch
+    assert list(table["change"]) == ["broken", "fixed", "fixed"]
+    assert list(table["output"]) == ["t2", "t1", "t2"]
+    assert list(table["error"]) == ["why", "", ""]
+
+
+def test_an_example_that_is_missing_on_one_side_is_not_judged():
+    before = [(0, 0.0), (1, 1.0), (2, None), *((n, 0.5) for n in range(3, 20))]
+    after = [(0, 1.0), (1, 1.0), (2, 1.0), *((n, 0.5) for n in range(3, 20))]
+    history = History(
+        [
+            ev.TrialStarted(0, "baseline", (0,), (), 20, 20),
+            *scored(0, *before),
+            ev.TrialFinished(0, 9.5 / 19, 19, 1),
+            ev.TrialStarted(1, "full", (1,), (), 20, 20),
+            *scored(1, *after),
+            ev.TrialFinished(1, 11.5 / 20, 20, 0),
+        ]
+    )
+    assert list(frames.examples(history)["change"]) == ["fixed", "same", "", *["same"] * 17]
+
+
+@pytest.mark.parametrize("history", [EMPTY, BEFORE])
+def test_tables_of_a_run_that_has_just_begun_have_their_columns(history):
+    assert list(history.trials_frame().columns) == frames.TRIALS
+    assert list(history.candidates_frame().columns) == frames.CANDIDATES
+    assert list(history.examples_frame()) == ["example", "baseline", "best", "change", "error", "output"]
+    assert len(history.trials_frame()) == len(history.candidates_frame()) == len(history.examples_frame()) == 0

@@ -1,0 +1,230 @@
+import json
+
+import pytest
+
+from mipro_nb import History
+from mipro_nb import events as ev
+from mipro_nb.errors import LoadError
+from mipro_nb.history import EventLog
+
+STARTED = ev.RunStarted("id", "Route", ("self",), {"seed": 0}, {}, {"valset": 2}, {})
+
+
+def trial(number, kind, score, instruction=0, scores=None):
+    scores = [score, score] if scores is None else scores
+    yield ev.TrialStarted(number, kind, (instruction,), (), len(scores), len(scores))
+    for example, one in enumerate(scores):
+        yield ev.ExampleScored(number, example, one, "" if one is not None else "down")
+    known = [one for one in scores if one is not None]
+    yield ev.TrialFinished(number, score, len(known), len(scores) - len(known))
+
+
+def history(*parts):
+    return History([STARTED, *(event for part in parts for event in part)])
+
+
+RUN = [
+    STARTED,
+    ev.StageStarted("bootstrap", 1),
+    ev.ExampleBootstrapped(0, 1.0, True),
+    ev.DemosBootstrapped("self", 0, "none", (), 0),
+    ev.StageStarted("propose", 2),
+    ev.InstructionProposed("self", 0, "Route.", "original"),
+    ev.LMUsed("propose", ev.Usage(2, 1, 100, 10, 0.5)),
+    ev.LMUsed("propose", ev.Usage(1, 0, 50, 5, 0.25)),
+    ev.StageStarted("search", 2),
+    *trial(0, "baseline", 0.5, scores=[0, 1]),
+    *trial(1, "full", 1.0, instruction=1),
+    ev.LMUsed("search", ev.Usage(4, 0, 200, 20, 1.0)),
+    ev.Noted("search", "a word: \u2028 next \u0085 \x0b \x1c line, \r\n é 🫖"),
+    *trial(2, "test_best", 0.0),
+    ev.VerdictReached("improved", 2, 0.5, 1.0, 0.5, 0.1, 0.9, 0.04, 1, 0),
+    ev.RunFinished("finished"),
+]
+
+
+def test_events_are_folded_into_what_a_person_asks_for():
+    found = History(RUN)
+    assert (found.started, found.reason, found.verdict.word) == (STARTED, "finished", "improved")
+    assert [t.number for t in found.trials] == [0, 1]  # not the one on the test set
+    assert (found.baseline.score, found.best.score, found.best.instructions) == (0.5, 1.0, (1,))
+    assert found.best.scored[1].score == 1.0
+    assert (len(found.instructions), len(found.demo_sets), len(found.bootstrap_attempts)) == (1, 1, 1)
+    assert len(found.notes) == 1
+    assert found.events == RUN
+
+
+def test_a_history_can_be_fed_while_the_run_goes_on():
+    found = History()
+    assert (found.stage, found.best, found.baseline, found.trials, found.seconds) == (None, None, None, [], 0.0)
+    assert found.usage == ev.Usage()
+    stages = []
+    for event in RUN:
+        found(event)
+        stages.append(found.stage)
+    assert list(dict.fromkeys(stages)) == [None, "bootstrap", "propose", "search"]
+    assert found.seconds >= 0
+
+
+def test_of_equals_the_earliest_is_best():
+    assert history(trial(0, "baseline", 0.5), trial(1, "full", 0.5, 1)).best.number == 0
+    assert history(trial(0, "baseline", 0.5), trial(1, "full", 1.0, 1), trial(2, "full", 1.0, 2)).best.number == 1
+    assert history(trial(0, "baseline", 0.0), trial(1, "full", 0.0, 1)).best.number == 0
+
+
+def test_only_full_evaluations_that_are_finished_can_be_best():
+    started = [ev.TrialStarted(2, "full", (2,), (), 2, 2), ev.ExampleScored(2, 0, 1.0), ev.ExampleScored(2, 1, 1.0)]
+    found = history(trial(0, "baseline", 0.5), trial(1, "minibatch", 1.0, 1), started)
+    assert found.best.number == 0
+    found(ev.TrialFinished(2, 1.0, 2, 0))
+    assert found.best.number == 2
+
+
+def test_trials_that_miss_examples_are_compared_on_those_that_both_have():
+    before, gap = [0.0] + [0.5] * 19, [None] + [0.5] * 19  # the mean of what is left is higher, but not the scores
+    found = history(trial(0, "baseline", 9.5 / 20, scores=before), trial(1, "full", 0.5, 1, scores=gap))
+    assert found.best.number == 0
+    better = [None, 1.0] + [0.5] * 18
+    found = history(trial(0, "baseline", 9.5 / 20, scores=before), trial(1, "full", 10 / 19, 1, scores=better))
+    assert found.best.number == 1
+    few = [None] * 10 + [1.0] * 10
+    found = history(trial(0, "baseline", 9.5 / 20, scores=before), trial(1, "full", 1.0, 1, scores=few))
+    assert found.best.number == 0
+
+
+def test_a_trial_of_which_all_calls_failed_has_no_score():
+    found = history(trial(0, "baseline", None, scores=[None, None]), trial(1, "full", 0.0, 1))
+    assert (found.trials[0].score, found.trials[0].failed, found.baseline) == (None, 2, None)
+    assert found.best.number == 1
+
+
+def test_usage_is_summed_by_stage_and_over_all():
+    found = History(RUN)
+    assert found.usage_by_stage["propose"] == ev.Usage(3, 1, 150, 15, 0.75)
+    assert found.usage == ev.Usage(7, 1, 350, 35, 1.75)
+    found(ev.LMUsed("search", ev.Usage(1, 0, 1, 1, None)))
+    assert (found.usage.calls, found.usage.cost) == (8, None)
+    assert found.usage_by_stage["propose"].cost == 0.75
+
+
+# ---- files
+
+
+def test_what_is_written_is_read(tmp_path):
+    History(RUN).write(tmp_path / "run.jsonl")
+    found = History.read(tmp_path / "run.jsonl")
+    assert found.events == RUN
+    assert [event.at for event in found.events] == [event.at for event in RUN]
+    assert len((tmp_path / "run.jsonl").read_bytes().split(b"\n")) == len(RUN) + 1
+
+
+def test_a_run_directory_is_read_while_its_log_is_open(tmp_path):
+    with EventLog(tmp_path / "new" / "run") as log:
+        for event in RUN:
+            log(event)
+        assert History.read(tmp_path / "new" / "run").events == RUN
+    with EventLog(tmp_path / "new" / "run") as log:  # another run replaces it
+        log(STARTED)
+    assert History.read(tmp_path / "new" / "run" / "events.jsonl").events == [STARTED]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u2028 \u2029 \u0085 \x0b \x0c \x1c \x1d \x1e",
+        "\r\n\r\n",
+        "\ud800 alone",
+        "a \udcff b",
+        "\0",
+        "日本語 🫖",
+        '"\\',
+    ],
+)
+def test_any_text_survives(tmp_path, text):
+    events = [STARTED, ev.InstructionProposed("self", 0, text, "proposed"), ev.Noted("x", text)]
+    History(events).write(tmp_path / "a.jsonl")
+    assert History.read(tmp_path / "a.jsonl").events == events
+    with EventLog(tmp_path) as log:
+        for event in events:
+            log(event)
+    assert History.read(tmp_path).events == events
+
+
+def test_values_that_json_does_not_know_are_written_as_text(tmp_path):
+    event = ev.DemosBootstrapped("self", 0, "labeled", ({"q": {1}, "u": ev.Usage()},), 0)
+    History([event]).write(tmp_path / "a.jsonl")
+    demo = History.read(tmp_path / "a.jsonl").events[0].demos[0]
+    assert demo["q"] == "{1}"
+    assert demo["u"]["calls"] == 0
+
+
+def written(tmp_path, change):
+    History(RUN).write(tmp_path / "a.jsonl")
+    lines = (tmp_path / "a.jsonl").read_bytes().split(b"\n")
+    change(lines)
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    return tmp_path / "a.jsonl"
+
+
+@pytest.mark.parametrize(
+    "end", [b'{"event": "Not', b'{"event": "Noted", "stage": "x", "message": "caf\xc3', b"", b"  "]
+)
+def test_a_half_line_at_the_end_is_dropped(tmp_path, end):
+    def cut(lines):
+        lines[-1] = end
+
+    assert History.read(written(tmp_path, cut)).events == RUN
+
+
+def test_a_whole_line_at_the_end_needs_no_line_break(tmp_path):
+    assert History.read(written(tmp_path, lambda lines: lines.pop())).events == RUN
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"garbage", "Expecting value"),
+        (b"", "Expecting value"),
+        (b'{"event": "Wedding"}', "'Wedding' is not known"),
+        (b"[]", "an event is a JSON object"),
+        (b"3", "an event is a JSON object"),
+        (
+            b'{"event": "TrialFinished", "trial": 99, "score": 1, "examples": 1, "failed": 0}',
+            "trial 99 was never started",
+        ),
+    ],
+)
+def test_garbage_in_the_middle_is_refused_with_its_line(tmp_path, line, said):
+    def spoil(lines):
+        lines[4] = line
+
+    with pytest.raises(LoadError) as caught:
+        History.read(written(tmp_path, spoil))
+    assert f"{tmp_path / 'a.jsonl'}, line 5: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_lines_that_windows_ended_are_read(tmp_path):
+    History(RUN).write(tmp_path / "a.jsonl")
+    text = (tmp_path / "a.jsonl").read_bytes().replace(b"\n", b"\r\n")
+    (tmp_path / "a.jsonl").write_bytes(text)
+    assert History.read(tmp_path / "a.jsonl").events == RUN
+
+
+def test_a_file_that_is_missing_says_the_nearest(tmp_path):
+    History(RUN).write(tmp_path / "router.jsonl")
+    with pytest.raises(LoadError, match=r"ruoter.jsonl doesn't exist.*Did you mean 'router.jsonl'\?"):
+        History.read(tmp_path / "ruoter.jsonl")
+    with pytest.raises(LoadError, match="doesn't exist"):
+        History.read(tmp_path)  # no run directory
+
+
+def test_an_empty_file_is_an_empty_history(tmp_path):
+    (tmp_path / "a.jsonl").write_text("")
+    assert History.read(tmp_path / "a.jsonl").events == []
+
+
+def test_no_line_is_more_than_json(tmp_path):
+    History(RUN).write(tmp_path / "a.jsonl")
+    for line in (tmp_path / "a.jsonl").read_bytes().splitlines()[:3]:
+        assert set(json.loads(line)) >= {"event", "at"}
