@@ -129,6 +129,9 @@ class _Run:
         strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
         while (work := strategy.ask()) is not None:
             scores = self._evaluate(work, candidates, job.valset, pool)
+            if work.kind == "baseline" and not scores:
+                errors = [scored.error for scored in self.history.trials_by_number[work.trial].scored.values()]
+                raise TooManyErrors(f"all {len(errors)} validation examples failed; the last: {errors[-1]}")
             mean = strategy.tell(work, scores)
             failed = len(work.new) - len(scores)
             self.emit(ev.TrialFinished(work.trial, mean, len(work.examples) - failed, failed))

@@ -12,9 +12,9 @@
     ├── TooManyErrors      more failed examples than ``max_errors`` allows
     └── LMError            the language model gave no usable answer
         ├── LMUnavailable      an outage: retries were used up, trying later may help
-        ├── LMRefused          the request itself is refused (key, model name); retrying can't help
-        ├── PromptRefused      this one prompt is refused (too long, filtered); others may pass
-        └── WeightsError       the embedded LM's weights or engine are missing or damaged
+        ├── LMRefused          no request can succeed (key, model name); retrying can't help
+        │   └── WeightsError       the embedded LM's weights or engine are missing or damaged
+        └── PromptRefused      this one prompt is refused (too long, filtered); others may pass
 
 Every message names the argument or object, what was given, and what is accepted.
 """
@@ -87,7 +87,7 @@ class PromptRefused(LMError):
     """The LM refuses this prompt (too long for its context, filtered), but may take others."""
 
 
-class WeightsError(LMError):
+class WeightsError(LMRefused):
     """The embedded LM's weights or engine are missing or damaged."""
 
 

@@ -109,11 +109,14 @@ class RecordingLM(LM):
     def supports_schema(self) -> bool:
         return self._inner.supports_schema
 
+    def prices(self) -> tuple[float, float] | None:
+        return self._inner.prices()
+
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._inner.complete(messages, **options)
         usage = [reply.usage.prompt_tokens, reply.usage.completion_tokens]
         row = {"key": _replay_key(messages, options), "text": reply.text, "usage": usage}
-        with self._writing, self._path.open("a", encoding="utf-8") as file:
+        with self._writing, self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return reply
 
@@ -128,7 +131,8 @@ class ReplayLM(LM):
     def __init__(self, path: str | os.PathLike[str], *, model: str = "replay/lm") -> None:
         super().__init__(model, cache=False)
         self._known: dict[str, Reply] = {}
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines() cuts at U+2028 too
+        for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
                 usage = ev.Usage(1, 0, *row["usage"])

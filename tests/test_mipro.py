@@ -9,7 +9,7 @@ from programs import TwoSteps, fake, is_description, is_proposal, metric, reply,
 
 import mipro_nb as mn
 from mipro_nb import events as ev
-from mipro_nb.errors import ConfigError, DataError, MetricError
+from mipro_nb.errors import ConfigError, DataError, LMUnavailable, MetricError, TooManyErrors, WeightsError
 from mipro_nb.testing import EventRecorder
 
 
@@ -478,6 +478,38 @@ def test_a_stop_that_raises_ends_the_run_with_the_best_so_far():
     _, history = run(stop=lambda h: 1 / 0 if len(h.trials) > 3 else None)
     assert "stop raised ZeroDivisionError" in history.reason
     assert history.best is not None
+
+
+def test_an_outage_from_the_first_call_on_is_an_error_and_not_a_result():
+    def down(messages):
+        raise LMUnavailable("the server is down")
+
+    with pytest.raises(TooManyErrors, match="the server is down"):
+        run(lm=fake(replies=down, num_retries=0), train=rows(4), max_bootstrapped_demos=0)
+
+
+def test_an_outage_after_the_baseline_returns_the_best_so_far_with_a_warning():
+    history = mn.History()
+
+    def replies(messages):
+        if len([t for t in history.trials if t.finished]) > 3:
+            raise LMUnavailable("the server is down")
+        return reply(messages)
+
+    with mn.context(lm=fake(replies=replies, num_retries=0)), pytest.warns(UserWarning, match="server is down"):
+        best = mn.MIPROv2(metric).compile(mn.Predict("q -> a"), trainset=rows(30), listeners=[history])
+    assert history.reason.startswith("failed: ")
+    assert best.signature.instructions == history.instructions[history.best.instructions[0]].text
+
+
+def test_missing_weights_end_the_run_at_the_first_call(tmp_path):
+    lm = mn.LM(f"local/{tmp_path}/none.gguf", cache=False)
+    recorder = EventRecorder()
+    with pytest.raises(WeightsError, match=r"none\.gguf doesn't exist"):
+        mn.MIPROv2(metric, task_model=lm, num_threads=1).compile(
+            mn.Predict("q -> a"), trainset=rows(40), listeners=[recorder]
+        )
+    assert not recorder.of(ev.ExampleScored)
 
 
 @pytest.mark.parametrize("stage", ["bootstrap", "propose", "search", "verdict"])

@@ -94,6 +94,7 @@ def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
     recording = RecordingLM(FakeLM(["grün 🎉", "drawn again", "warm"]), path)
     ask = [{"role": "user", "content": "colour?"}]
     said = [recording.complete(ask), recording.complete(ask, rollout=1), recording.complete(ask, temperature=0.7)]
+    assert recording.prices() == (0.0, 0.0)
     replay = ReplayLM(path)
     with track_usage() as account:
         again = [replay.complete(ask), replay.complete(ask, rollout=1), replay.complete(ask, temperature=0.7)]
