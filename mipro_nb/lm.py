@@ -175,7 +175,7 @@ class LM:
             LMRefused: the key, model name or an argument is refused.
             PromptRefused: this prompt is refused (too long, filtered).
         """
-        sampling = self._sampling(schema, temperature)
+        sampling = self._sampling(schema, temperature, rollout)
 
         def call() -> dict[str, Any]:
             return self._with_retries([dict(message) for message in messages], sampling)
@@ -195,13 +195,17 @@ class LM:
             return f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
         return f"{self.model}@{self._api_base or ''}"
 
-    def _sampling(self, schema: Mapping[str, Any] | None, temperature: float | None) -> dict[str, Any]:
+    def _sampling(
+        self, schema: Mapping[str, Any] | None, temperature: float | None, rollout: int | None
+    ) -> dict[str, Any]:
         sampling: dict[str, Any] = {"temperature": self.temperature if temperature is None else float(temperature)}
         if self.max_tokens is not None:
             sampling["max_tokens"] = self.max_tokens
         if schema is not None:
             named = {"name": "reply", "schema": dict(schema), "strict": True}
             sampling["response_format"] = {"type": "json_schema", "json_schema": named}
+        if self.is_local:
+            sampling["seed"] = rollout or 0  # llama.cpp draws by seed: a run can be repeated without its cache
         return {**sampling, **self._extra}
 
     def _with_retries(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:

@@ -148,6 +148,15 @@ def test_the_embedded_lm_answers_the_same_twice(smollm2: LM) -> None:
 
 
 @slow
+def test_draws_at_a_temperature_follow_the_rollout(smollm2: LM) -> None:
+    def draw(rollout: int) -> str:
+        return smollm2.complete(ASK, temperature=1.0, rollout=rollout).text
+
+    assert draw(1) == draw(1)
+    assert len({draw(rollout) for rollout in range(5)}) > 1
+
+
+@slow
 def test_a_schema_is_obeyed(smollm2: LM) -> None:
     assert smollm2.supports_schema
     assert json.loads(smollm2.complete(ASK, schema=COLOURS).text)["colour"] in ("red", "green")
