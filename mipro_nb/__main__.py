@@ -21,7 +21,6 @@ from mipro_nb.predict import Predict
 from mipro_nb.progress import duration_text, score_text
 from mipro_nb.settings import context
 from mipro_nb.signature import InputField, OutputField, Signature
-from mipro_nb.verdict import Verdict
 
 
 class FindProduct(Signature):
@@ -63,11 +62,10 @@ def summary(history: History, best: Module, path: Path) -> str:
     lines = ["", f"Instruction: {predictor.signature.instructions}", f"Demos ({len(demos)}):", *demos, ""]
     verdict = history.verdict
     if verdict is not None:
-        judged = Verdict(**{name: getattr(verdict, name) for name in Verdict.__slots__})
         lines += [
             f"Baseline on the sealed test set:  {score_text(verdict.baseline, verdict.examples)}",
             f"Optimized on the sealed test set: {score_text(verdict.best, verdict.examples)}",
-            f"Verdict: {judged}",
+            f"Verdict: {verdict}",
         ]
     else:
         best_trial = history.best

@@ -162,7 +162,7 @@ class _Run:
             self.emit(ev.Noted("verdict", "no test example could be scored: there is no verdict."))
             return
         verdict = judge([before[number] for number in both], [after[number] for number in both], self.job.seed)
-        self.emit(ev.VerdictReached(**asdict(verdict)))
+        self.emit(ev.VerdictReached(verdict))
 
     def _on_test(self, kind: str, choice: Choice, candidates: Candidates, pool: Pool) -> dict[int, float]:
         everything = tuple(range(len(self.job.testset)))

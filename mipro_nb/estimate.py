@@ -11,15 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mipro_nb import adapter
-from mipro_nb.bootstrap import Recipe
 from mipro_nb.example import Example, fields_of
-from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS, Grounding
+from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS
 from mipro_nb.instruction import LONGEST_INSTRUCTION
 from mipro_nb.lm import LM
-from mipro_nb.module import Module
 from mipro_nb.propose import TRIES
+
+if TYPE_CHECKING:
+    from mipro_nb.plan import Job
 
 LONGEST_REPLY = 1_000  # tokens, where the LM has no max_tokens
 UNKNOWN_FIELD = (0, 100, 1_000)  # characters of a value that isn't in the data: least, likely, most
@@ -78,82 +80,64 @@ class Estimate:
         return f"{shown}, ${self.cost.likely:,.2f} (at most ${self.cost.high:,.2f})"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the estimate stands on; see ``plan.Job``."""
-
-    student: Module
-    trainset: Sequence[Example]
-    valset: Sequence[Example]
-    testset: Sequence[Example]
-    task_model: LM | None
-    prompt_model: LM | None
-    recipes: Sequence[Recipe]
-    most_demos: int
-    num_instructions: int
-    grounding: Grounding
-    num_trials: int
-    minibatch_size: int | None
-    full_eval_steps: int
-
-
-def stages(shape: Shape) -> dict[str, Estimate]:
+def stages(job: Job) -> dict[str, Estimate]:
     """Return the estimate of each stage, in order."""
     found = {
-        "bootstrap": _spend(_bootstrap_runs(shape), shape),
-        "propose": _proposals(shape),
-        "search": _spend(_search_runs(shape), shape),
+        "bootstrap": _spend(_bootstrap_runs(job), job),
+        "propose": _proposals(job),
+        "search": _spend(_search_runs(job), job),
     }
-    if shape.testset:
-        tested = len(shape.testset)
-        found["verdict"] = _spend(Range(tested, 2 * tested, 2 * tested), shape)
+    if job.testset:
+        tested = len(job.testset)
+        found["verdict"] = _spend(Range(tested, 2 * tested, 2 * tested), job)
     return found
 
 
-def _bootstrap_runs(shape: Shape) -> Range:
+def _bootstrap_runs(job: Job) -> Range:
     """Program runs: at least one per demo wanted, at most the whole training set for each set."""
-    runs, everything = Range(), len(shape.trainset)
-    for recipe in shape.recipes:
+    runs, everything = Range(), len(job.bootstrapping.trainset)
+    for recipe in job.recipes:
         if recipe.size:
             wanted = min(recipe.size, everything)
             runs += Range(wanted, min(wanted / LIKELY_PASSES, everything), everything)
     return runs
 
 
-def _search_runs(shape: Shape) -> Range:
+def _search_runs(job: Job) -> Range:
     """Program runs: at least the baseline, at most every trial on examples that are new to it."""
-    everything = len(shape.valset)
-    if shape.minibatch_size is None:
-        most = everything * (1 + shape.num_trials)
+    everything = len(job.valset)
+    if job.plan.minibatch_size is None:
+        most = everything * (1 + job.plan.num_trials)
     else:
-        full = math.ceil(shape.num_trials / shape.full_eval_steps)
-        most = everything * (1 + full) + shape.num_trials * shape.minibatch_size
+        full = math.ceil(job.plan.num_trials / job.plan.full_eval_steps)
+        most = everything * (1 + full) + job.plan.num_trials * job.plan.minibatch_size
     return Range(everything, 0.85 * most, most)
 
 
-def _spend(runs: Range, shape: Shape) -> Estimate:
+def _spend(runs: Range, job: Job) -> Estimate:
     """Cost of program runs: each predictor is called once, or twice when its reply needs a repair."""
-    lm, predictors = shape.task_model, len(shape.student.predictors)
+    lm, predictors = job.task_model, len(job.student.predictors)
     calls = runs * Range(predictors, predictors, 2 * predictors)
-    prompt = _prompt_tokens(shape) + Range(high=_longest_reply(lm))  # a repair's prompt holds the unreadable reply
-    return _estimate(calls, calls * prompt, calls * _reply_tokens(shape), lm)
+    prompt = _prompt_tokens(job) + Range(high=_longest_reply(lm))  # a repair's prompt holds the unreadable reply
+    return _estimate(calls, calls * prompt, calls * _reply_tokens(job), lm)
 
 
-def _proposals(shape: Shape) -> Estimate:
-    if shape.num_instructions < 2:
+def _proposals(job: Job) -> Estimate:
+    if job.plan.num_instructions < 2:
         return Estimate()
-    predictors = len(shape.student.predictors)
-    wanted = predictors * (shape.num_instructions - 1)
+    predictors = len(job.student.predictors)
+    wanted = predictors * (job.plan.num_instructions - 1)
     calls = Range(wanted, wanted, wanted * TRIES)
-    if shape.grounding.data_aware:
-        batches = min(SUMMARY_CALLS, math.ceil(len(shape.trainset) / shape.grounding.view_data_batch_size))
+    grounding, everything = job.options.grounding, len(job.bootstrapping.trainset)
+    if grounding.data_aware:
+        batches = min(SUMMARY_CALLS, math.ceil(everything / grounding.view_data_batch_size))
         calls += Range(batches, batches + 1, batches + 1)  # without observations there is nothing to sum up
-    if shape.grounding.program_aware:
+    if grounding.program_aware:
         calls += exactly(1 + predictors)
     longest = BATCH_CHARACTERS * 2 + CODE_CHARACTERS + 4 * LONGEST_INSTRUCTION
     prompt = Range(200, 2_500, longest) * TOKENS_PER_CHARACTER
-    most = _longest_reply(shape.prompt_model)
-    return _estimate(calls, calls * prompt, calls * Range(0, min(120, most), most), shape.prompt_model)
+    most = _longest_reply(job.prompt_model)
+    return _estimate(calls, calls * prompt, calls * Range(0, min(120, most), most), job.prompt_model)
 
 
 def _estimate(calls: Range, prompt: Range, completion: Range, lm: LM | None) -> Estimate:
@@ -168,27 +152,27 @@ def _longest_reply(lm: LM | None) -> int:
     return (lm.max_tokens if lm is not None else None) or LONGEST_REPLY
 
 
-def _prompt_tokens(shape: Shape) -> Range:
+def _prompt_tokens(job: Job) -> Range:
     """Prompt tokens of one call: the shortest predictor without demos, a middling one, the longest with all demos."""
-    rows = [*shape.trainset[:200], *shape.valset[:200]]
+    rows = [*job.bootstrapping.trainset[:200], *job.valset[:200]]
+    most_demos = max(job.bootstrapping.max_labeled, *(recipe.size for recipe in job.recipes))
     parts = []
-    for predictor in shape.student.predictors:
+    for predictor in job.student.predictors:
         blank = dict.fromkeys(predictor.signature.fields, "")
         head = len(adapter.messages(predictor.signature, [], blank)[0]["content"])
         row = _characters(predictor.signature.fields, rows)
         heads = Range(head - len(predictor.signature.instructions), head, head + LONGEST_INSTRUCTION)
         heads += Range(likely=LIKELY_INSTRUCTION)
-        parts.append(heads + row * Range(0.2, 1 + shape.most_demos / 2, 1 + shape.most_demos))
+        parts.append(heads + row * Range(0.2, 1 + most_demos / 2, 1 + most_demos))
     likely = sum(part.likely for part in parts) / len(parts)
     together = Range(min(part.low for part in parts), likely, max(part.high for part in parts))
     return together * TOKENS_PER_CHARACTER
 
 
-def _reply_tokens(shape: Shape) -> Range:
-    most = _longest_reply(shape.task_model)
-    wanted = [
-        _characters(p.signature.output_fields, shape.trainset[:200]).likely + 12 for p in shape.student.predictors
-    ]
+def _reply_tokens(job: Job) -> Range:
+    most = _longest_reply(job.task_model)
+    rows = job.bootstrapping.trainset[:200]
+    wanted = [_characters(p.signature.output_fields, rows).likely + 12 for p in job.student.predictors]
     likely = sum(wanted) / len(wanted) * TOKENS_PER_CHARACTER.likely
     return Range(0, min(likely, most), most)
 

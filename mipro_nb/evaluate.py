@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.data import prepare
+from mipro_nb.checks import prepare
 from mipro_nb.errors import ConfigError, LMRefused, MetricError, ParseError, PromptRefused, TooManyErrors, check_range
 from mipro_nb.example import Example, Score, fields_of
 from mipro_nb.module import Module, Step, tracing

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mipro_nb.errors import LoadError, nearest
+from mipro_nb.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -168,18 +169,9 @@ class TrialFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class VerdictReached(Event):
-    """The judgement on the sealed test set; see ``verdict.Verdict`` for the attributes."""
+    """The judgement on the sealed test set."""
 
-    word: str
-    examples: int
-    baseline: float
-    best: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    fixed: int
-    broken: int
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +230,8 @@ def from_json(saved: Mapping[str, Any]) -> Event:
     try:
         if name == LMUsed.__name__:
             frozen["usage"] = Usage(**values["usage"])
+        if name == VerdictReached.__name__:
+            frozen["verdict"] = Verdict(**values["verdict"])
         kind: Any = KINDS[name]
         found: Event = kind(**frozen)
         return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets
-from mipro_nb.data import prepare
+from mipro_nb.checks import prepare
 from mipro_nb.errors import ConfigError, check_range
 from mipro_nb.evaluate import Metric, check_metric
 from mipro_nb.example import Example

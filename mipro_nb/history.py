@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mipro_nb import events as ev
 from mipro_nb import frames
 from mipro_nb.errors import LoadError, nearest
+from mipro_nb.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ class History:
         self.trials_by_number: dict[int, TrialRecord] = {}
         self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, float]] = {}
         self.notes: list[ev.Noted] = []
-        self.verdict: ev.VerdictReached | None = None
+        self.verdict: Verdict | None = None
         self.reason: str | None = None
         for event in events:
             self(event)
@@ -97,7 +98,7 @@ class History:
             case ev.Noted():
                 self.notes.append(event)
             case ev.VerdictReached():
-                self.verdict = event
+                self.verdict = event.verdict
             case ev.RunFinished():
                 self.reason = event.reason
 

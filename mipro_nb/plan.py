@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mipro_nb import data, estimate
+from mipro_nb import checks, data, estimate
 from mipro_nb.bootstrap import CONTEXT_DEMOS, Bootstrapping, Recipe, recipes
 from mipro_nb.errors import ConfigError, DataError
 from mipro_nb.estimate import Estimate
@@ -110,68 +110,48 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         ConfigError, DataError: what is wrong, named.
     """
     names = _check_student(student)
-    seed = options.seed if options.seed is not None else params.seed
+    seed = _first(options.seed, params.seed)
     bootstrapped = _first(options.max_bootstrapped_demos, params.max_bootstrapped_demos)
     labeled = _first(options.max_labeled_demos, params.max_labeled_demos)
     zero_shot = bootstrapped == 0 and labeled == 0
     auto, n, num_trials = _effort(params, options, len(names), zero_shot)
     trainset, valset, testset = _datasets(student, options, auto, seed)
-    remarks = data.remarks({"trainset": trainset, "valset": valset, "testset": testset})
+    remarks = checks.remarks({"trainset": trainset, "valset": valset, "testset": testset})
     batch = _minibatch(options, auto, len(valset), remarks)
-    instructions = n if zero_shot or auto is None else n // 2
-    teacher = checked_teacher(student, _first(options.teacher, params.teacher))
-    task_model = _first(params.task_model, settings().lm)
-    prompt_model = _first(params.prompt_model, settings().lm, task_model)
-    job = Bootstrapping(
-        student, teacher, trainset, params.metric, labeled, params.metric_threshold, max_errors=params.max_errors
-    )
     rng = random.Random(f"bootstrap/{seed}")
     sets = recipes(n, len(trainset), CONTEXT_DEMOS if zero_shot else bootstrapped, labeled, rng)
-    own = any(predictor.demos for predictor in student.predictors)
-    sizes = {"training": len(trainset), "validation": len(valset), "test": len(testset)}
-    shape = estimate.Shape(
-        student=student,
-        trainset=trainset,
-        valset=valset,
-        testset=testset,
-        task_model=task_model,
-        prompt_model=prompt_model,
-        recipes=sets,
-        most_demos=max(bootstrapped, labeled),
-        num_instructions=instructions,
-        grounding=options.grounding,
+    plan = Plan(
+        auto=auto,
         num_trials=num_trials,
+        num_instructions=n if zero_shot or auto is None else n // 2,
+        num_demo_sets=len(sets) + any(predictor.demos for predictor in student.predictors),
         minibatch_size=batch,
         full_eval_steps=options.minibatch_full_eval_steps,
+        sizes={"training": len(trainset), "validation": len(valset), "test": len(testset)},
+        stages={},
+        remarks=tuple(remarks),
     )
-    plan = Plan(
-        auto,
-        num_trials,
-        instructions,
-        len(sets) + own,
-        batch,
-        options.minibatch_full_eval_steps,
-        sizes,
-        estimate.stages(shape),
-        tuple(remarks),
-    )
+    task_model = _first(params.task_model, settings().lm)
     with context(lm=task_model):
         workers = threads(params.num_threads, student)
-    return Job(
+    teacher = checked_teacher(student, _first(options.teacher, params.teacher))
+    demos = (params.metric, labeled, params.metric_threshold)
+    job = Job(
         student=student,
         params=params,
         options=options,
         plan=plan,
         seed=seed,
         zero_shot=zero_shot,
-        bootstrapping=job,
+        bootstrapping=Bootstrapping(student, teacher, trainset, *demos, max_errors=params.max_errors),
         recipes=sets,
         valset=valset,
         testset=testset,
         task_model=task_model,
-        prompt_model=prompt_model,
+        prompt_model=_first(params.prompt_model, settings().lm, task_model),
         num_threads=workers,
     )
+    return replace(job, plan=replace(plan, stages=estimate.stages(job)))
 
 
 def _first(*values: Any) -> Any:
@@ -212,16 +192,16 @@ def _datasets(
     student: Module, options: Options, auto: str | None, seed: int
 ) -> tuple[list[Example], list[Example], list[Example]]:
     inputs = student.input_names()
-    trainset = data.prepare("trainset", options.trainset, inputs)
+    trainset = checks.prepare("trainset", options.trainset, inputs)
     if options.valset is None:
         if len(trainset) < 2:
             raise DataError("trainset holds 1 example and no valset is given: at least 2 are needed.")
         held = min(LARGEST_VALSET, max(1, int(len(trainset) * (1 - TRAIN_SHARE))))
-        label = data.label_field(trainset)
+        label = checks.label_field(trainset)
         trainset, valset = data.split_counts(trainset, [len(trainset) - held, held], stratify=label, seed=f"val/{seed}")
     else:
-        valset = data.prepare("valset", options.valset, inputs)
-    testset = data.prepare("testset", options.testset or [], inputs, required=False)
+        valset = checks.prepare("valset", options.valset, inputs)
+    testset = checks.prepare("testset", options.testset or [], inputs, required=False)
     if auto is not None and len(valset) > AUTO[auto][1]:
         valset = random.Random(f"valset/{seed}").sample(valset, AUTO[auto][1])
     for name, rows in (("trainset", trainset), ("valset", valset), ("testset", testset)):

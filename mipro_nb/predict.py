@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic_core
 
-from mipro_nb import adapter
+from mipro_nb import adapter, replies
 from mipro_nb.errors import ConfigError, LoadError, ParseError, nearest
 from mipro_nb.example import Example, Prediction, fields_of
 from mipro_nb.lm import LM
@@ -71,11 +71,11 @@ class Predict(Module):
         options |= sampling_in_force()
         reply = lm.complete(turns, **options).text
         try:
-            outputs = adapter.parse(self.signature, reply)
+            outputs = replies.parse(self.signature, reply)
         except ParseError as first:
-            again = lm.complete(adapter.repair(turns, first), **options).text
+            again = lm.complete(replies.repair(turns, first), **options).text
             try:
-                outputs = adapter.parse(self.signature, again)
+                outputs = replies.parse(self.signature, again)
             except ParseError:
                 raise first from None
         steps = trace.get()

@@ -127,7 +127,7 @@ class TerminalProgress:
             case ev.Noted():
                 return f"  note: {event.message}"
             case ev.VerdictReached():
-                return f"verdict: {event.word}"
+                return f"verdict: {event.verdict}"
             case ev.RunFinished():
                 return f"{event.reason}; {usage_text(self._history.usage)}; {duration_text(self._history.seconds)}"
         return None

@@ -6,6 +6,7 @@ import pytest
 
 from mipro_nb import events as ev
 from mipro_nb.errors import LoadError
+from mipro_nb.verdict import Verdict
 
 USAGE = ev.Usage(3, 1, 200, 40, 0.25)
 EVENTS = [
@@ -23,7 +24,7 @@ EVENTS = [
     ev.ExampleScored(0, 3, None, "LMUnavailable: down"),
     ev.ExampleScored(0, 4, 0.5, "", "half", "a: 1"),
     ev.TrialFinished(0, None, 0, 9),
-    ev.VerdictReached("improved", 40, 0.5, 0.75, 0.25, 0.1, 0.4, 0.01, 12, 2),
+    ev.VerdictReached(Verdict("improved", 40, 0.5, 0.75, 0.25, 0.1, 0.4, 0.01, 12, 2)),
     ev.Noted("data", "a sample was taken"),
     ev.RunFinished("stopped: budget"),
 ]

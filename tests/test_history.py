@@ -6,6 +6,7 @@ from mipro_nb import History
 from mipro_nb import events as ev
 from mipro_nb.errors import LoadError
 from mipro_nb.history import EventLog
+from mipro_nb.verdict import Verdict
 
 STARTED = ev.RunStarted("id", "Route", ("self",), {"seed": 0}, {}, {"valset": 2}, {})
 
@@ -38,7 +39,7 @@ RUN = [
     ev.LMUsed("search", ev.Usage(4, 0, 200, 20, 1.0)),
     ev.Noted("search", "a word: \u2028 next \u0085 \x0b \x1c line, \r\n é 🫖"),
     *trial(2, "test_best", 0.0),
-    ev.VerdictReached("improved", 2, 0.5, 1.0, 0.5, 0.1, 0.9, 0.04, 1, 0),
+    ev.VerdictReached(Verdict("improved", 2, 0.5, 1.0, 0.5, 0.1, 0.9, 0.04, 1, 0)),
     ev.RunFinished("finished"),
 ]
 

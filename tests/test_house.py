@@ -12,13 +12,13 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 # a module imports only from the lines above its own, or from earlier in its line
 LAYERS = [
     # values
-    ["console", "errors", "example", "fieldtypes", "signature", "events", "frames", "history"],
+    ["console", "errors", "example", "fieldtypes", "signature", "verdict", "events", "frames", "history"],
     # data and LM in and out
-    ["data", "cache", "usage", "refusals", "local", "lm", "testing"],
+    ["checks", "data", "cache", "usage", "refusals", "local", "lm", "testing"],
     # programs
-    ["adapter", "saving", "settings", "module", "predict", "metrics"],
+    ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer
-    ["pool", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search", "verdict"],
+    ["pool", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search"],
     ["options", "estimate", "plan", "progress", "engine", "mipro"],
     ["demo", "__init__", "__main__"],
 ]
@@ -35,7 +35,7 @@ HOMES = {
     "xllamacpp": {"local"},
     "rich": {"console", "progress", "local"},
     "tenacity": {"lm"},
-    "json_repair": {"adapter"},
+    "json_repair": {"replies"},
     "pydantic": {"fieldtypes", "adapter"},
     "pydantic_core": {"adapter", "predict"},
     "ipywidgets": {"notebook"},
