@@ -44,9 +44,13 @@ class Predict(Module):
         lm: LM | str | None = None,
         demos: Sequence[Example] = (),
     ) -> None:
-        self.signature = as_signature(signature, instructions)
+        self.signature = self._completed(as_signature(signature, instructions))
         self.demos: list[Example] = list(demos)
         self.lm = as_lm(lm)
+
+    def _completed(self, signature: Signature) -> Signature:
+        """Return the signature with whatever the kind of predictor adds to it."""
+        return signature
 
     def input_names(self) -> list[str] | None:
         return list(self.signature.input_fields)
@@ -116,17 +120,8 @@ class Predict(Module):
 class ChainOfThought(Predict):
     """A Predict that first writes its ``reasoning``: a text output put before the others."""
 
-    def __init__(
-        self,
-        signature: Signature | type[Signature] | str,
-        instructions: str | None = None,
-        *,
-        lm: LM | str | None = None,
-        demos: Sequence[Example] = (),
-    ) -> None:
-        plain = as_signature(signature, instructions)
-        extended = plain if "reasoning" in plain.fields else plain.prepend("reasoning", OutputField())
-        super().__init__(extended, lm=lm, demos=demos)
+    def _completed(self, signature: Signature) -> Signature:
+        return signature if "reasoning" in signature.fields else signature.prepend("reasoning", OutputField())
 
 
 def load(path: str | os.PathLike[str]) -> Predict:

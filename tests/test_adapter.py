@@ -1,43 +1,10 @@
 import json
-from typing import Any, Literal, Optional
 
-import pydantic
 import pytest
+from signatures import Open, Order, Part, Route, Tree  # noqa: F401 (some are named in string signatures)
 
 from mipro_nb import Example, InputField, OutputField, Signature
 from mipro_nb import adapter as ad
-
-
-class Part(pydantic.BaseModel):
-    name: str
-    tags: list[str] = []
-
-
-class Order(pydantic.BaseModel):
-    """An order."""
-
-    main: Part = pydantic.Field(description="the first one")
-    spare: Optional[Part] = None  # noqa: UP045
-
-
-class Tree(pydantic.BaseModel):
-    children: list["Tree"] = []
-
-
-class Open(pydantic.BaseModel):
-    anything: dict[str, Any]
-
-
-class Route(Signature):
-    """Route the message."""
-
-    message: str = InputField("as it was sent")
-    year: int = InputField()
-    team: Literal["billing", "bug"] = OutputField("who solves it")
-    urgent: bool = OutputField()
-
-
-PRODUCT = Signature("message -> product")
 
 
 def test_the_messages_are_the_instruction_the_demos_as_turns_and_the_inputs():
