@@ -4,7 +4,7 @@ import contextlib
 import time
 
 import pytest
-from signatures import Order, PRODUCT, Part, Route  # noqa: F401 (some are named in string signatures)
+from signatures import PRODUCT, Order, Part, Route
 
 from mipro_nb import Signature, adapter, replies
 from mipro_nb.errors import ParseError
