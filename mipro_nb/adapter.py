@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pydantic
-import pydantic_core
 
 from mipro_nb import fieldtypes
 from mipro_nb.signature import Field, Signature
@@ -109,8 +108,8 @@ def render(value: Any) -> str:
         return value
     if value is None:
         return "none"
-    plain = pydantic_core.to_jsonable_python(value, fallback=str)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+    written = fieldtypes.plain(value)
+    return written if isinstance(written, str) else json.dumps(written, ensure_ascii=False)
 
 
 def _lines(fields: Any, values: Mapping[str, Any]) -> str:
@@ -122,4 +121,4 @@ def _answer(signature: Signature, demo: Mapping[str, Any], as_json: bool) -> str
     filled = {field.name: demo.get(field.name, NOT_GIVEN) for field in outputs}
     if not as_json:
         return _lines(outputs, filled)
-    return json.dumps(pydantic_core.to_jsonable_python(filled, fallback=str), ensure_ascii=False)
+    return json.dumps(fieldtypes.plain(filled), ensure_ascii=False)

@@ -16,12 +16,14 @@ from mipro_nb import events as ev
 from mipro_nb.errors import TooManyErrors
 from mipro_nb.evaluate import ExampleResult, Metric, run_example
 from mipro_nb.example import Example, fields_of
+from mipro_nb.fieldtypes import plain
 from mipro_nb.module import Module
 from mipro_nb.pool import Pool
-from mipro_nb.settings import sampling
+from mipro_nb.predict import Predict
 from mipro_nb.signature import Signature
 
 CONTEXT_DEMOS = 3  # bootstrapped for the proposer's eyes in a zero-shot run
+NUMERIC = "the metric is numeric and metric_threshold is not set: the best traces are kept."
 TRIES_PER_DEMO = 4  # with a numeric metric and no threshold: attempts per demo wanted, of which the best are kept
 
 
@@ -101,7 +103,7 @@ def recipes(count: int, size: int, bootstrapped: int, labeled: int, rng: random.
     return made
 
 
-def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, emit: ev.Listener) -> list[DemoSet]:
+def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool) -> list[DemoSet]:
     """Make the sets, side by side, and tell about them in order.
 
     A student that comes with demos keeps them as the last set.
@@ -112,42 +114,35 @@ def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, emit: ev
     names = [name for name, _ in job.student.named_predictors()]
     sets: list[DemoSet] = []
     said = False
-    for number, found in enumerate(pool.map(lambda recipe: _make(job, recipe), wanted)):
+    for number, found in enumerate(pool.map(lambda recipe: _make(job, recipe, pool.tell), wanted)):
         sets.append(found.made)
         for result, kept, why in found.attempts:
-            emit(ev.LMUsed("bootstrap", result.usage))
-            for note in result.notes:
-                emit(ev.Noted("bootstrap", note))
-            emit(ev.ExampleBootstrapped(result.example, result.score, kept, why))
+            pool.emit(ev.ExampleBootstrapped(result.example, result.score, kept, why))
         numeric = any(r.score is not None and not r.boolean and not r.error for r, _, _ in found.attempts)
         if numeric and job.threshold is None and not said:
             said = True
-            emit(
-                ev.Noted(
-                    "bootstrap", "the metric is numeric and metric_threshold is not set: the best traces are kept."
-                )
-            )
-        _tell(emit, number, found.made, names)
+            pool.emit(ev.Noted("bootstrap", NUMERIC))
+        _tell(pool.emit, number, found.made, names)
     if any(predictor.demos for predictor in job.student.predictors):
         own = {name: tuple(predictor.demos) for name, predictor in job.student.named_predictors()}
         sets.append(DemoSet("student", own, dict.fromkeys(names, 0)))
-        _tell(emit, len(sets) - 1, sets[-1], names)
+        _tell(pool.emit, len(sets) - 1, sets[-1], names)
     return sets
 
 
 def _tell(emit: ev.Listener, number: int, made: DemoSet, names: Sequence[str]) -> None:
     for name in names:
-        demos = tuple(fields_of(demo) for demo in made.demos[name])
+        demos = tuple(plain(fields_of(demo)) for demo in made.demos[name])
         emit(ev.DemosBootstrapped(name, number, made.origin, demos, made.bootstrapped[name]))
 
 
-def _make(job: Bootstrapping, recipe: Recipe) -> Bootstrapped:
+def _make(job: Bootstrapping, recipe: Recipe, tell: ev.Listener) -> Bootstrapped:
     names = [name for name, _ in job.student.named_predictors()]
     if recipe.origin == "none":
         empty: dict[str, tuple[Example, ...]] = dict.fromkeys(names, ())
         return Bootstrapped(DemoSet("none", empty, dict.fromkeys(names, 0)), ())
     rng = random.Random(recipe.seed)
-    traces, attempts = _traces(job, recipe) if recipe.size else ({}, [])
+    traces, attempts = _traces(job, recipe, tell) if recipe.size else ({}, [])
     used = {result.example for result, kept, _ in attempts if kept}
     demos: dict[str, tuple[Example, ...]] = {}
     rest = [job.trainset[i] for i in recipe.order if i not in used]
@@ -181,23 +176,27 @@ def _teacher(job: Bootstrapping, recipe: Recipe) -> Module:
 
 
 def _traces(
-    job: Bootstrapping, recipe: Recipe
+    job: Bootstrapping, recipe: Recipe, tell: ev.Listener
 ) -> tuple[dict[str, list[Example]], list[tuple[ExampleResult, bool, str]]]:
     """Let the teacher try examples in the recipe's order until enough of its traces pass."""
     teacher = _teacher(job, recipe)
+    predictors = teacher.named_predictors()  # once: a program may make more of them while it runs
     tried: list[ExampleResult] = []
     passed: list[ExampleResult] = []
     failures = 0
     for number in recipe.order:
         for attempt in range(job.rounds):
-            result = _attempt(teacher, job, number, attempt)
+            result = _attempt(teacher, predictors, job, number, attempt)
             tried.append(result)
-            failures += result.score is None
-            if failures > job.max_errors:
-                raise TooManyErrors(f"the teacher failed on {failures} examples, the last: {result.error}")
+            tell(ev.LMUsed("bootstrap", result.usage))
+            for note in result.notes:
+                tell(ev.Noted("bootstrap", note))
             if _passes(result, job.threshold):
                 passed.append(result)
                 break
+        failures += tried[-1].score is None
+        if failures > job.max_errors:
+            raise TooManyErrors(f"the teacher failed on {failures} examples, the last: {tried[-1].error}")
         if _enough(passed, tried, recipe.size, job.threshold):
             break
     best = sorted(passed, key=lambda r: -(r.score or 0.0))[: recipe.size]  # stable: of equals the earlier
@@ -205,25 +204,31 @@ def _traces(
     rng = random.Random(recipe.seed)
     traces: dict[str, list[Example]] = {name: [] for name, _ in job.student.named_predictors()}
     for result in (result for result in passed if id(result) in kept):
-        for name, demo in _demos_of(teacher, result, rng).items():
+        for name, demo in _demos_of(predictors, result, rng).items():
             traces[name].append(demo)
     return traces, [(r, id(r) in kept, "" if id(r) in kept else _why_not(r, job.threshold)) for r in tried]
 
 
-def _attempt(teacher: Module, job: Bootstrapping, number: int, attempt: int) -> ExampleResult:
+def _attempt(
+    teacher: Module, predictors: Sequence[tuple[str, Predict]], job: Bootstrapping, number: int, attempt: int
+) -> ExampleResult:
     """Run the teacher, this set's own copy, on an example that is taken out of its demos meanwhile."""
     example = job.trainset[number]
-    shown = [predictor.demos for predictor in teacher.predictors]
-    for predictor in teacher.predictors:
-        hidden = labeled_demo(predictor.signature, example)
-        predictor.demos = [demo for demo in predictor.demos if demo not in (example, hidden)]
+    shown = [predictor.demos for _, predictor in predictors]
+    for _, predictor in predictors:
+        predictor.demos = [demo for demo in predictor.demos if not _same_question(predictor.signature, demo, example)]
     again: dict[str, Any] = {"temperature": 1.0, "rollout": attempt} if attempt else {}
     try:
-        with sampling(**again):
-            return run_example(teacher, number, example, job.metric, trace=True)
+        return run_example(teacher, number, example, job.metric, trace=True, options=again)
     finally:
-        for predictor, demos in zip(teacher.predictors, shown, strict=True):
+        for (_, predictor), demos in zip(predictors, shown, strict=True):
             predictor.demos = demos
+
+
+def _same_question(signature: Signature, demo: Example, example: Example) -> bool:
+    """Whether a demo has the example's inputs, as far as the example holds them; its answer may be spelt otherwise."""
+    held = [name for name in signature.input_fields if name in example and name in demo]
+    return bool(held) and all(demo[name] == example[name] for name in held)
 
 
 def _passes(result: ExampleResult, threshold: float | None) -> bool:
@@ -250,9 +255,11 @@ def _why_not(result: ExampleResult, threshold: float | None) -> str:
     return "score 0" if not result.score else f"score {result.score:g}; others scored better"
 
 
-def _demos_of(teacher: Module, result: ExampleResult, rng: random.Random) -> dict[str, Example]:
+def _demos_of(
+    predictors: Sequence[tuple[str, Predict]], result: ExampleResult, rng: random.Random
+) -> dict[str, Example]:
     """Turn a trace into one demo per predictor; of several calls, the last or one before it (as in DSPy)."""
-    names = {id(predictor): name for name, predictor in teacher.named_predictors()}
+    names = {id(predictor): name for name, predictor in predictors}
     by_name: dict[str, list[Example]] = {}
     for step in result.steps:
         if id(step.predictor) in names:

@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 from mipro_nb import bootstrap
@@ -27,6 +28,12 @@ from mipro_nb.search import STRATEGIES, Candidates, Choice, Schedule, Strategy, 
 from mipro_nb.settings import context
 from mipro_nb.verdict import judge
 
+PROMPTS_DOING = ("ParseError", "PromptRefused")
+UNSEEN = (
+    "the program made no LM call that could be seen. Threads that it starts itself lose the run's LM and its account: "
+    "start them with contextvars.copy_context().run."
+)
+
 
 def execute(job: Job, listeners: list[ev.Listener]) -> Module:
     """Run a job: the three stages and the verdict. Returns the best program."""
@@ -35,8 +42,16 @@ def execute(job: Job, listeners: list[ev.Listener]) -> Module:
         emit = ev.Emitter([history, *([log] if log else []), *listeners])
         program = _Run(job, history, emit).go()
         if log:
-            program.save(log.directory / "program.json")
+            _save(program, log.directory / "program.json", job)
     return program
+
+
+def _save(program: Module, path: Path, job: Job) -> None:
+    try:
+        with context(lm=job.task_model):
+            program.save(path)
+    except (OSError, TypeError, ValueError) as error:  # the program is still returned: it was paid for
+        warnings.warn(f"the program could not be saved to {path}: {error}", stacklevel=4)
 
 
 class _Run:
@@ -51,7 +66,7 @@ class _Run:
         reason = "failed"
         try:
             self._announce()
-            with context(lm=self.job.task_model), Pool(self.job.num_threads, self._stop) as pool:
+            with context(lm=self.job.task_model), Pool(self.job.num_threads, self._stop, self.emit) as pool:
                 self._stages(pool)
             reason = "finished"
         except Stopped as stopped:
@@ -81,7 +96,8 @@ class _Run:
     def _stop(self) -> str | None:
         check = self.job.options.stop
         try:
-            return check(self.history) if check is not None else None
+            found: object = check(self.history) if check is not None else None
+            return None if found is None or found is False else "as asked" if found is True else str(found)
         except Exception as error:  # noqa: BLE001 (the user's own code; what was paid for must not be lost by it)
             return f"stop raised {type(error).__name__}: {error}"
 
@@ -100,7 +116,7 @@ class _Run:
     def _bootstrap(self, pool: Pool) -> list[bootstrap.DemoSet]:
         """Stage 1."""
         self.emit(ev.StageStarted("bootstrap", len(self.job.recipes)))
-        return bootstrap.demo_sets(self.job.bootstrapping, self.job.recipes, pool, self.emit)
+        return bootstrap.demo_sets(self.job.bootstrapping, self.job.recipes, pool)
 
     def _propose(self, sets: list[bootstrap.DemoSet], pool: Pool) -> dict[str, list[str]]:
         """Stage 2."""
@@ -108,7 +124,7 @@ class _Run:
         count = job.plan.num_instructions
         self.emit(ev.StageStarted("propose", count * len(job.student.predictors)))
         grounding, temperature = job.options.grounding, job.params.init_temperature
-        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, self.emit)
+        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed)
         return proposer.propose(job.student, job.bootstrapping.trainset, sets, count, pool)
 
     def _combine(self, sets: list[bootstrap.DemoSet], instructions: dict[str, list[str]]) -> Candidates:
@@ -129,12 +145,21 @@ class _Run:
         strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
         while (work := strategy.ask()) is not None:
             scores = self._evaluate(work, candidates, job.valset, pool)
-            if work.kind == "baseline" and not scores:
-                errors = [scored.error for scored in self.history.trials_by_number[work.trial].scored.values()]
-                raise TooManyErrors(f"all {len(errors)} validation examples failed; the last: {errors[-1]}")
+            if work.kind == "baseline":
+                self._check_baseline(work.trial)
             mean = strategy.tell(work, scores)
             failed = len(work.new) - len(scores)
             self.emit(ev.TrialFinished(work.trial, mean, len(work.examples) - failed, failed))
+
+    def _check_baseline(self, trial: int) -> None:
+        """End a run whose program fails throughout before more is spent on it; say what can't be seen."""
+        scored = list(self.history.trials_by_number[trial].scored.values())
+        failures = [one.error for one in scored if one.error and not one.error.startswith(PROMPTS_DOING)]
+        if len(failures) == len(scored):
+            raise TooManyErrors(f"all {len(failures)} validation examples failed; the last: {failures[-1]}")
+        used = self.history.usage_by_stage.get("search", ev.Usage())
+        if not used.calls + used.cached_calls:
+            self.emit(ev.Noted("search", UNSEEN))
 
     def _evaluate(self, work: Work, candidates: Candidates, data: Sequence[Example], pool: Pool) -> dict[int, float]:
         """Run a trial's new examples; return the scores of those that didn't fail."""

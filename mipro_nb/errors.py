@@ -16,6 +16,8 @@
         │   └── WeightsError       the embedded LM's weights or engine are missing or damaged
         └── PromptRefused      this one prompt is refused (too long, filtered); others may pass
 
+``UnknownPrompt``, an AssertionError, stands outside: a test's fake LM raises it.
+
 Every message names the argument or object, what was given, and what is accepted.
 """
 
@@ -59,6 +61,10 @@ class ParseError(MiproError):
     def __init__(self, message: str, reply: str = "") -> None:
         super().__init__(message)
         self.reply = reply
+
+
+class UnknownPrompt(AssertionError):
+    """A fake LM was asked what its script doesn't know: the test is wrong. Nothing in the package catches it."""
 
 
 class TooManyErrors(MiproError):

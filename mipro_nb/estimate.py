@@ -18,6 +18,8 @@ from mipro_nb.example import Example, fields_of
 from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS
 from mipro_nb.instruction import LONGEST_INSTRUCTION
 from mipro_nb.lm import LM
+from mipro_nb.module import Module
+from mipro_nb.predict import Predict
 from mipro_nb.propose import TRIES
 
 if TYPE_CHECKING:
@@ -83,13 +85,13 @@ class Estimate:
 def stages(job: Job) -> dict[str, Estimate]:
     """Return the estimate of each stage, in order."""
     found = {
-        "bootstrap": _spend(_bootstrap_runs(job), job),
+        "bootstrap": _spend(_bootstrap_runs(job), job.bootstrapping.teacher, job),
         "propose": _proposals(job),
-        "search": _spend(_search_runs(job), job),
+        "search": _spend(_search_runs(job), job.student, job),
     }
     if job.testset:
         tested = len(job.testset)
-        found["verdict"] = _spend(Range(tested, 2 * tested, 2 * tested), job)
+        found["verdict"] = _spend(Range(tested, 2 * tested, 2 * tested), job.student, job)
     return found
 
 
@@ -114,12 +116,18 @@ def _search_runs(job: Job) -> Range:
     return Range(everything, 0.85 * most, most)
 
 
-def _spend(runs: Range, job: Job) -> Estimate:
+def _spend(runs: Range, program: Module, job: Job) -> Estimate:
     """Cost of program runs: each predictor is called once, or twice when its reply needs a repair."""
-    lm, predictors = job.task_model, len(job.student.predictors)
-    calls = runs * Range(predictors, predictors, 2 * predictors)
-    prompt = _prompt_tokens(job) + Range(high=_longest_reply(lm))  # a repair's prompt holds the unreadable reply
-    return _estimate(calls, calls * prompt, calls * _reply_tokens(job), lm)
+    rows = [*job.bootstrapping.trainset[:200], *job.valset[:200]]
+    most_demos = max(job.bootstrapping.max_labeled, *(recipe.size for recipe in job.recipes))
+    total = Estimate()
+    for predictor in program.predictors:
+        lm = predictor.lm or job.task_model
+        calls = runs * Range(1, 1, 2)
+        prompt = _prompt_tokens(predictor, rows, max(most_demos, len(predictor.demos)))
+        prompt += Range(high=_longest_reply(lm))  # a repair's prompt holds the unreadable reply
+        total += _estimate(calls, calls * prompt, calls * _reply_tokens(predictor, rows, lm), lm)
+    return total
 
 
 def _proposals(job: Job) -> Estimate:
@@ -127,6 +135,7 @@ def _proposals(job: Job) -> Estimate:
         return Estimate()
     predictors = len(job.student.predictors)
     wanted = predictors * (job.plan.num_instructions - 1)
+    repaired = Range(1, 1, 2)  # a reply that holds nothing but other fields' names is asked for again
     calls = Range(wanted, wanted, wanted * TRIES)
     grounding, everything = job.options.grounding, len(job.bootstrapping.trainset)
     if grounding.data_aware:
@@ -135,13 +144,16 @@ def _proposals(job: Job) -> Estimate:
     if grounding.program_aware:
         calls += exactly(1 + predictors)
     longest = BATCH_CHARACTERS * 2 + CODE_CHARACTERS + 4 * LONGEST_INSTRUCTION
+    calls = calls * repaired
     prompt = Range(200, 2_500, longest) * TOKENS_PER_CHARACTER
     most = _longest_reply(job.prompt_model)
     return _estimate(calls, calls * prompt, calls * Range(0, min(120, most), most), job.prompt_model)
 
 
 def _estimate(calls: Range, prompt: Range, completion: Range, lm: LM | None) -> Estimate:
-    prices = lm.prices() if lm is not None and calls.high else (0.0, 0.0)
+    if not calls.high:
+        return Estimate()
+    prices = lm.prices() if lm is not None else None
     if prices is None:
         return Estimate(calls, prompt, completion, None)
     cost = prompt * exactly(prices[0]) + completion * exactly(prices[1])
@@ -152,29 +164,21 @@ def _longest_reply(lm: LM | None) -> int:
     return (lm.max_tokens if lm is not None else None) or LONGEST_REPLY
 
 
-def _prompt_tokens(job: Job) -> Range:
-    """Prompt tokens of one call: the shortest predictor without demos, a middling one, the longest with all demos."""
-    rows = [*job.bootstrapping.trainset[:200], *job.valset[:200]]
-    most_demos = max(job.bootstrapping.max_labeled, *(recipe.size for recipe in job.recipes))
-    parts = []
-    for predictor in job.student.predictors:
-        blank = dict.fromkeys(predictor.signature.fields, "")
-        head = len(adapter.messages(predictor.signature, [], blank)[0]["content"])
-        row = _characters(predictor.signature.fields, rows)
-        heads = Range(head - len(predictor.signature.instructions), head, head + LONGEST_INSTRUCTION)
-        heads += Range(likely=LIKELY_INSTRUCTION)
-        parts.append(heads + row * Range(0.2, 1 + most_demos / 2, 1 + most_demos))
-    likely = sum(part.likely for part in parts) / len(parts)
-    together = Range(min(part.low for part in parts), likely, max(part.high for part in parts))
-    return together * TOKENS_PER_CHARACTER
+def _prompt_tokens(predictor: Predict, rows: Sequence[Example], most_demos: int) -> Range:
+    """Prompt tokens of one call: without demos, with half of them, with all and the longest instruction."""
+    blank = dict.fromkeys(predictor.signature.fields, "")
+    head = len(adapter.messages(predictor.signature, [], blank)[0]["content"])
+    own = len(predictor.signature.instructions)
+    heads = Range(head - own, head + LIKELY_INSTRUCTION, head + LONGEST_INSTRUCTION)
+    inputs = _characters(predictor.signature.input_fields, rows)
+    row = _characters(predictor.signature.fields, rows)
+    return (heads + inputs + row * Range(0, most_demos / 2, most_demos)) * TOKENS_PER_CHARACTER
 
 
-def _reply_tokens(job: Job) -> Range:
-    most = _longest_reply(job.task_model)
-    rows = job.bootstrapping.trainset[:200]
-    wanted = [_characters(p.signature.output_fields, rows).likely + 12 for p in job.student.predictors]
-    likely = sum(wanted) / len(wanted) * TOKENS_PER_CHARACTER.likely
-    return Range(0, min(likely, most), most)
+def _reply_tokens(predictor: Predict, rows: Sequence[Example], lm: LM | None) -> Range:
+    most = _longest_reply(lm)
+    wanted = (_characters(predictor.signature.output_fields, rows).likely + 12) * TOKENS_PER_CHARACTER.likely
+    return Range(0, min(wanted, most), most)
 
 
 def _characters(names: Iterable[str], rows: Sequence[Example]) -> Range:

@@ -8,17 +8,27 @@ doing and scores 0, with its error kept. A bug in the metric raises at once.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.checks import prepare
-from mipro_nb.errors import ConfigError, LMRefused, MetricError, ParseError, PromptRefused, TooManyErrors, check_range
+from mipro_nb.errors import (
+    ConfigError,
+    LMError,
+    LMRefused,
+    LMUnavailable,
+    MetricError,
+    ParseError,
+    TooManyErrors,
+    UnknownPrompt,
+    check_range,
+)
 from mipro_nb.example import Example, Score, fields_of
 from mipro_nb.module import Module, Step, tracing
 from mipro_nb.pool import Pool
-from mipro_nb.settings import settings
+from mipro_nb.settings import sampling, settings
 from mipro_nb.usage import track_usage
 
 Metric = Callable[..., Any]
@@ -84,13 +94,22 @@ class EvaluationResult:
         return f"EvaluationResult({shown} on {self.examples} examples{missing})"
 
 
-def run_example(program: Module, number: int, example: Example, metric: Metric | None, *, trace: bool) -> ExampleResult:
+def run_example(
+    program: Module,
+    number: int,
+    example: Example,
+    metric: Metric | None,
+    *,
+    trace: bool,
+    options: Mapping[str, Any] | None = None,
+) -> ExampleResult:
     """Run a program on one example and score it.
 
     Args:
         number: the example's position in its dataset.
         metric: None gives a score of 1 to whatever the program returns.
         trace: whether the metric gets the trace (it does while bootstrapping, as in DSPy).
+        options: of ``LM.complete``, for the program's calls; a metric's own calls don't get them.
 
     Raises:
         LMRefused, ConfigError: nothing that another example could change.
@@ -100,18 +119,23 @@ def run_example(program: Module, number: int, example: Example, metric: Metric |
         failure: ExampleResult | None = None
         prediction = None
         try:
-            prediction = program(**fields_of(Example.inputs(example)))
-        except (LMRefused, ConfigError, MetricError, AssertionError):
+            with sampling(**(options or {})):
+                prediction = program(**fields_of(Example.inputs(example)))
+        except (LMRefused, ConfigError, MetricError, UnknownPrompt):
             raise
         except ParseError as error:
             told = f"ParseError: {error} The reply was: {error.reply[:LONGEST_OUTPUT]!r}"
             failure = ExampleResult(number, 0.0, error=told, feedback=str(error))
-        except PromptRefused as error:
-            failure = ExampleResult(number, 0.0, error=f"PromptRefused: {error}")
-        except Exception as error:  # noqa: BLE001 (the user's program may raise anything; one example is not the run)
-            failure = ExampleResult(number, None, error=f"{type(error).__name__}: {error}"[:LONGEST_OUTPUT])
+        except (LMUnavailable, OSError) as error:  # an outage, of the LM or of what else the program asks
+            failure = ExampleResult(number, None, error=_told(error))
+        except Exception as error:  # noqa: BLE001 (the program failed on what the LM wrote: that is its score)
+            failure = ExampleResult(number, 0.0, error=_told(error))
         result = failure or _scored(number, example, prediction, metric, list(steps) if trace else None)
         return replace(result, steps=tuple(steps), usage=account.usage, notes=tuple(account.notes))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:LONGEST_OUTPUT]
 
 
 def _scored(number: int, example: Example, prediction: Any, metric: Metric | None, trace: Any) -> ExampleResult:
@@ -120,6 +144,10 @@ def _scored(number: int, example: Example, prediction: Any, metric: Metric | Non
     name = getattr(metric, "__name__", type(metric).__name__)
     try:
         raw = metric(example, prediction, trace) if _takes_trace(metric) else metric(example, prediction)
+    except (LMRefused, UnknownPrompt):
+        raise
+    except (LMError, ParseError) as error:  # of an LM that the metric asks: the score is missing
+        return ExampleResult(number, None, prediction=prediction, error=f"in the metric: {_told(error)}")
     except Exception as error:
         raise MetricError(f"metric {name} raised {type(error).__name__}: {error} (on {example!r:.300})") from error
     try:
@@ -145,6 +173,13 @@ def check_metric(metric: Any) -> None:
             f"metric={metric!r}: a function metric(example, prediction, trace=None) is needed that returns a bool, "
             "a number in [0, 1] or mipro_nb.Score."
         )
+
+
+def check_threshold(threshold: Any) -> None:
+    """Raise ConfigError unless ``threshold`` is None or a number in [0, 1]."""
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and 0 <= threshold <= 1):
+        raise ConfigError(f"metric_threshold={threshold!r}: a number in [0, 1], or None, is needed.")
 
 
 def evaluate(
@@ -253,5 +288,12 @@ def report(emit: ev.Listener, stage: str, trial: int, result: ExampleResult) -> 
     emit(ev.LMUsed(stage, result.usage))
     for note in result.notes:
         emit(ev.Noted(stage, note))
-    output = repr(result.prediction)[:LONGEST_OUTPUT] if result.prediction is not None else ""
+    output = _shown(result.prediction) if result.prediction is not None else ""
     emit(ev.ExampleScored(trial, result.example, result.score, result.error, result.feedback, output))
+
+
+def _shown(prediction: Any) -> str:
+    try:
+        return repr(prediction)[:LONGEST_OUTPUT]
+    except Exception as error:  # noqa: BLE001 (a repr of the user's own)
+        return f"a {type(prediction).__name__} whose repr raised {type(error).__name__}"

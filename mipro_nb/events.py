@@ -21,7 +21,6 @@ from mipro_nb.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("bootstrap", "propose", "search", "verdict")
 FULL = ("baseline", "full")  # kinds of trials that stand on the whole validation set
 
 
@@ -75,7 +74,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class StageStarted(Event):
-    """A stage of ``STAGES`` begins; ``total`` counts its steps: demo sets, instructions, trials, examples."""
+    """A stage begins: bootstrap, propose, search or verdict; ``total`` counts its sets, instructions, evaluations."""
 
     stage: str
     total: int

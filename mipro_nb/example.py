@@ -178,7 +178,8 @@ def as_number(raw: Any) -> tuple[float, bool]:
 
     NumPy's scalars count as the Python values they hold.
     """
-    value = raw.item() if type(raw).__module__ == "numpy" and hasattr(raw, "item") else raw
+    scalar = type(raw).__module__ == "numpy" and getattr(raw, "size", 0) == 1
+    value = raw.item() if scalar else raw
     accepted = "accepted: a bool, a number in [0, 1], or mipro_nb.Score"
     if value is None:
         raise ConfigError(f"a score of None (a missing return?); {accepted}.")

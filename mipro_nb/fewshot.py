@@ -8,7 +8,7 @@ from typing import TypeVar
 from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets
 from mipro_nb.checks import prepare
 from mipro_nb.errors import ConfigError, check_range
-from mipro_nb.evaluate import Metric, check_metric
+from mipro_nb.evaluate import Metric, check_metric, check_threshold
 from mipro_nb.example import Example
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
@@ -45,6 +45,8 @@ class BootstrapFewShot:
         for name, value in (("bootstrapped", max_bootstrapped_demos), ("labeled", max_labeled_demos)):
             check_range(f"max_{name}_demos", value, 0)
         check_range("max_rounds", max_rounds, 1)
+        check_range("max_errors", max_errors, 0)
+        check_threshold(metric_threshold)
         self.metric, self.metric_threshold = metric, metric_threshold
         self.max_bootstrapped_demos, self.max_labeled_demos = max_bootstrapped_demos, max_labeled_demos
         self.max_rounds, self.max_errors = max_rounds, max_errors
@@ -65,7 +67,7 @@ class BootstrapFewShot:
         origin = "bootstrapped" if self.max_bootstrapped_demos else "labeled"
         recipe = Recipe(origin, tuple(range(len(rows))), self.max_bootstrapped_demos, 0)
         with Pool(1) as pool:
-            made = demo_sets(job, [recipe], pool, lambda event: None)[0]
+            made = demo_sets(job, [recipe], pool)[0]
         program = student.deepcopy()
         for name, predictor in program.named_predictors():
             predictor.demos = list(made.demos[name])

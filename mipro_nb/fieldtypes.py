@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Optional, Union
 
 import pydantic
+import pydantic_core
 
 from mipro_nb.errors import SignatureError, nearest
 
@@ -235,3 +236,16 @@ def _literal(node: ast.Subscript, parts: list[ast.expr]) -> Any:
             f"type {ast.unparse(node)!r:.200} can't be read: a Literal holds plain values, text in quotes."
         )
     return Literal[values]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON's kinds: models as dicts, sets sorted (their own order differs between processes)."""
+    if isinstance(value, pydantic.BaseModel):
+        value = value.model_dump()
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((plain(part) for part in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return pydantic_core.to_jsonable_python(value, fallback=str)

@@ -21,18 +21,15 @@ def trials(history: History) -> pd.DataFrame:
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    best = None
     names = history.started.predictors if history.started else ()
     for trial in history.trials:
-        if trial.kind in ev.FULL and trial.score is not None and (best is None or trial.score > best):
-            best = trial.score
         row: dict[str, Any] = {
             "trial": trial.number,
             "kind": trial.kind,
             "score": trial.score,
             "examples": trial.examples,
             "failed": trial.failed,
-            "best_so_far": best,
+            "best_so_far": trial.best_so_far,
         }
         for position, instruction in enumerate(trial.instructions):
             name = names[position] if position < len(names) else str(position)

@@ -7,6 +7,7 @@ data sampled at random within a budget, and every description made once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from mipro_nb.adapter import render
 from mipro_nb.errors import ConfigError, LMRefused, MiproError
+from mipro_nb.events import Listener, Noted
 from mipro_nb.example import Example, fields_of
 from mipro_nb.instruction import LONGEST_INSTRUCTION, cut_text
 from mipro_nb.module import Module
@@ -22,7 +24,7 @@ from mipro_nb.pool import Pool
 from mipro_nb.predict import Predict
 from mipro_nb.settings import sampling
 from mipro_nb.signature import Signature
-from mipro_nb.usage import Account, note, track_usage
+from mipro_nb.usage import reported
 
 SUMMARY_CALLS = 10  # batches of examples that are looked at, at most
 BATCH_CHARACTERS = 6_000  # of examples in one prompt: some 1,500 tokens
@@ -69,28 +71,30 @@ class Grounding:
 
 def gather(
     program: Module, trainset: Sequence[Example], task_demos: str, grounding: Grounding, rng: random.Random, pool: Pool
-) -> tuple[dict[str, str], Account]:
+) -> dict[str, str]:
     """Make what all proposals share, each part once and side by side.
 
     Returns:
         Texts under ``data`` (a summary of the dataset), ``code``, ``program`` and ``module/NAME``
-        (descriptions), those missing that could not be had; and the account of the calls.
+        (descriptions); a part that could not be had is empty.
     """
-    with track_usage() as account:
-        tasks: list[Callable[[], dict[str, str]]] = []
-        if grounding.data_aware:
-            batches = _batches(trainset, grounding.view_data_batch_size, rng)
-            tasks.append(lambda: {"data": _summary(batches)})
-        if grounding.program_aware:
-            tasks.append(lambda: _descriptions(program, task_demos))
-        shared: dict[str, str] = {}
-        for found in pool.map(lambda task: task(), tasks):
-            shared |= found
-    return shared, account
+    say = functools.partial(_say, pool.tell)
+    tasks: list[Callable[[], dict[str, str]]] = []
+    if grounding.data_aware:
+        batches, remark = _batches(trainset, grounding.view_data_batch_size, rng)
+        if remark:
+            pool.emit(Noted("propose", remark))
+        tasks.append(lambda: {"data": _summary(batches, say)})
+    if grounding.program_aware:
+        tasks.append(lambda: _descriptions(program, task_demos, say))
+    shared: dict[str, str] = {}
+    for found in pool.map(lambda task: task(), tasks):
+        shared |= found
+    return shared
 
 
-def _batches(trainset: Sequence[Example], size: int, rng: random.Random) -> list[str]:
-    """Sample the data at random, in batches that keep to a budget of characters."""
+def _batches(trainset: Sequence[Example], size: int, rng: random.Random) -> tuple[list[str], str]:
+    """Sample the data at random, in batches that keep to a budget of characters; return them and a remark."""
     shown = rng.sample(list(trainset), min(len(trainset), size * SUMMARY_CALLS))
     batches, cut = [], False
     for start in range(0, len(shown), size):
@@ -103,40 +107,41 @@ def _batches(trainset: Sequence[Example], size: int, rng: random.Random) -> list
             cut = cut or "[...]" in line
             lines.append(line)
         batches.append("\n".join(lines))
-    if cut or len(shown) < len(trainset):
-        note(f"the dataset's summary stands on a sample: {len(shown)} of {len(trainset)} examples, long ones cut.")
-    return batches
+    sampled = cut or len(shown) < len(trainset)
+    remark = f"the dataset's summary stands on a sample: {len(shown)} of {len(trainset)} examples, long ones cut."
+    return batches, remark if sampled else ""
 
 
-def _summary(batches: Sequence[str]) -> str:
+def _summary(batches: Sequence[str], say: Callable[..., str]) -> str:
     observations = ""
     for number, batch in enumerate(batches):
         seen = observations[-BATCH_CHARACTERS:] or "none yet"
-        said = _say(DescribeData, number, examples=batch, observations=seen)
+        said = say(DescribeData, number, examples=batch, observations=seen)
         observations = f"{observations}\n{said}".strip()
-    return _say(SummarizeData, 0, observations=observations[-BATCH_CHARACTERS:]) if observations else ""
+    return say(SummarizeData, 0, observations=observations[-BATCH_CHARACTERS:]) if observations else ""
 
 
-def _descriptions(program: Module, demos: str) -> dict[str, str]:
+def _descriptions(program: Module, demos: str, say: Callable[..., str]) -> dict[str, str]:
     code = source(program)
     found = {"code": code}
-    found["program"] = _say(DescribeProgram, 0, program_code=code, task_demos=demos or "none")
+    found["program"] = say(DescribeProgram, 0, program_code=code, task_demos=demos or "none")
     for name, predictor in program.named_predictors():
         about = found["program"] or "not available"
         shown = {"program_code": code, "program_description": about, "module": outline(name, predictor)}
-        found[f"module/{name}"] = _say(DescribeModule, 0, **shown)
+        found[f"module/{name}"] = say(DescribeModule, 0, **shown)
     return found
 
 
-def _say(signature: Signature, rollout: int, **given: str) -> str:
+def _say(tell: Listener, signature: Signature, rollout: int, **given: str) -> str:
     """Ask for one text; an answer of no use is an empty text, and a note."""
     try:
-        with sampling(rollout=rollout):
+        with reported("propose", tell), sampling(rollout=rollout):
             text = str(next(iter(fields_of(Predict(signature)(**given)).values())))
     except (LMRefused, ConfigError):
         raise
     except MiproError as error:
-        note(f"a description could not be had and is left out ({type(error).__name__}: {error})")
+        message = f"a description could not be had and is left out ({type(error).__name__}: {error})"
+        tell(Noted("propose", message))
         return ""
     return cut_text(text.strip(), LONGEST_INSTRUCTION)
 

@@ -37,6 +37,7 @@ class TrialRecord:
     Attributes:
         number, kind, instructions, demos: as in ``events.TrialStarted``.
         score: mean over ``examples`` examples, or None while running or when all failed.
+        best_so_far: the score of the best full trial when this one finished.
         scored: per example id the latest ExampleScored of this trial.
     """
 
@@ -48,12 +49,20 @@ class TrialRecord:
     score: float | None = None
     examples: int = 0
     failed: int = 0
+    best_so_far: float | None = None
     finished: bool = False
     scored: dict[int, ev.ExampleScored] = field(default_factory=dict)
 
 
 class History:
     """Everything a run has told so far. One thread feeds it; any thread may read.
+
+    Attributes:
+        events: all of them, in order.
+        started, stages, bootstrap_attempts, demo_sets, instructions, notes, verdict, reason: as the events told.
+        baseline: the full evaluation of the program as it was given, once finished.
+        best: the best fully evaluated trial so far; of equals the earliest, so that the baseline must be
+            beaten. Trials that miss examples (failed calls) are compared on those that both were scored on.
 
     >>> history = History([ev.StageStarted("search", 3), ev.TrialStarted(0, "baseline", (0,), (), 2, 2)])
     >>> history(ev.TrialFinished(0, 0.5, 2, 0))
@@ -71,6 +80,8 @@ class History:
         self.instructions: list[ev.InstructionProposed] = []
         self.trials_by_number: dict[int, TrialRecord] = {}
         self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, float]] = {}
+        self.baseline: TrialRecord | None = None
+        self.best: TrialRecord | None = None
         self.notes: list[ev.Noted] = []
         self.verdict: Verdict | None = None
         self.reason: str | None = None
@@ -78,7 +89,9 @@ class History:
             self(event)
 
     def __call__(self, event: ev.Event) -> None:
-        """Fold one event in."""
+        """Fold one event in. The start of another run begins anew."""
+        if isinstance(event, ev.RunStarted) and self.started is not None:
+            self.__init__()  # type: ignore[misc]
         self.events.append(event)
         match event:
             case ev.RunStarted():
@@ -107,6 +120,7 @@ class History:
             self.trials_by_number[event.trial] = TrialRecord(
                 event.trial, event.kind, event.instructions, event.demos, event.examples
             )
+            self._mark_best(self.trials_by_number[event.trial])
             return
         trial = self.trials_by_number[event.trial]
         if isinstance(event, ev.ExampleScored):
@@ -115,7 +129,15 @@ class History:
                 self._scores.setdefault((trial.instructions, trial.demos), {})[event.example] = event.score
             return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
+        if trial.kind in ev.FULL and trial.score is not None and (self.best is None or self._beats(trial, self.best)):
+            self.best = trial
+        if trial.kind == "baseline" and trial.score is not None:
+            self.baseline = trial
+        self._mark_best(trial)
         trial.finished = True
+
+    def _mark_best(self, trial: TrialRecord) -> None:
+        trial.best_so_far = self.best.score if self.best is not None else None
 
     @property
     def stage(self) -> str | None:
@@ -127,25 +149,6 @@ class History:
         """The trials of the search, in order; those on the test set are not among them."""
         return [trial for trial in list(self.trials_by_number.values()) if not trial.kind.startswith("test")]
 
-    @property
-    def baseline(self) -> TrialRecord | None:
-        """The full evaluation of the program as it was given, once finished."""
-        found = (t for t in self.trials if t.kind == "baseline" and t.finished and t.score is not None)
-        return next(found, None)
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The best fully evaluated trial so far; of equals the earliest, so that the baseline must be beaten.
-
-        Trials that miss examples (failed calls) are compared on those that both were scored on.
-        """
-        best: TrialRecord | None = None
-        for trial in self.trials:
-            full = trial.kind in ev.FULL and trial.finished and trial.score is not None
-            if full and (best is None or self._beats(trial, best)):
-                best = trial
-        return best
-
     def _beats(self, new: TrialRecord, old: TrialRecord) -> bool:
         a, b = self.scores_of(new), self.scores_of(old)
         both = [example for example in a if example in b]
@@ -156,7 +159,7 @@ class History:
 
     def scores_of(self, trial: TrialRecord) -> dict[int, float]:
         """Return the scores by example id of a trial's combination, from whichever trial they came."""
-        return self._scores.get((trial.instructions, trial.demos), {})
+        return dict(self._scores.get((trial.instructions, trial.demos), {}))
 
     @property
     def usage(self) -> ev.Usage:
@@ -228,7 +231,8 @@ class EventLog:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk; the Emitter has said so
+            self._file.close()
 
     def __call__(self, event: ev.Event) -> None:
         self._file.write(to_line(event))

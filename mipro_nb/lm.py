@@ -17,7 +17,7 @@ from typing import Any
 
 from mipro_nb import local
 from mipro_nb.cache import Cache, default_directory, request_key, shared_cache
-from mipro_nb.errors import ConfigError, LMError, LMUnavailable, check_range
+from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt, check_range
 from mipro_nb.events import Usage
 from mipro_nb.refusals import refused_parameter, translate, without_keys
 from mipro_nb.usage import book, note
@@ -243,7 +243,7 @@ class LM:
             kept = {name: value for name, value in sampling.items() if name not in self._dropped}
             try:
                 return self._send(messages, kept)
-            except (LMError, AssertionError):  # the latter: a prompt that a fake doesn't know
+            except (LMError, UnknownPrompt):
                 raise
             except Exception as error:  # noqa: BLE001 (litellm raises many kinds; all are translated)
                 refused = refused_parameter(error, kept)

@@ -15,7 +15,7 @@ from mipro_nb.evaluate import Metric
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.options import Options, Params, check_params
-from mipro_nb.plan import Plan, make_job
+from mipro_nb.plan import Plan, check_lms, make_job
 from mipro_nb.search import STRATEGIES
 from mipro_nb.settings import settings
 
@@ -88,7 +88,7 @@ class MIPROv2:
     def compile(self, student: M, **options: Any) -> M:
         """Optimize; block until done; return the best program as a new one.
 
-        The keywords are described at ``mipro_nb.plan.Options``. A keyboard interrupt, or a reason
+        The keywords are described at ``mipro_nb.options.Options``. A keyboard interrupt, or a reason
         from ``stop``, ends the run with the best so far.
 
         Raises:
@@ -98,6 +98,7 @@ class MIPROv2:
                 such an end is a warning, and the best so far is returned.
         """
         job = make_job(self._params, student, Options.read(options))
+        check_lms(job)
         if job.options.requires_permission_to_run and not _permitted(job.plan):
             return student.deepcopy()
         listeners = list(job.options.listeners)

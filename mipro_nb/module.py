@@ -79,11 +79,11 @@ class Module:
 
     is_predictor = False
 
-    def forward(self, **inputs: Any) -> Any:
+    def forward(self, /, **inputs: Any) -> Any:
         """Do the work; subclasses define it with named parameters."""
         raise ConfigError(f"{type(self).__name__} has no forward method; define forward(self, ...) in the class.")
 
-    def __call__(self, *args: Any, **inputs: Any) -> Any:
+    def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         if args:
             names = ", ".join(self.input_names() or ["name"])
             raise ConfigError(f"{type(self).__name__} takes its inputs by name, as in program({names}=...).")
@@ -110,6 +110,10 @@ class Module:
     def deepcopy(self) -> Self:
         """Return an independent copy; LMs, and what can't be copied (clients, locks), are shared."""
         clone: Self = _clone(self, {})
+        shared = {id(predictor) for predictor in clone.predictors} & {id(predictor) for predictor in self.predictors}
+        if shared:
+            path = next(name for name, predictor in self.named_predictors() if id(predictor) in shared)
+            raise ConfigError(f"{type(self).__name__}: predictor {path!r} is in a container that can't be copied.")
         return clone
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -195,14 +199,25 @@ def _clone(value: T, memo: dict[int, Any]) -> T:
         for name, part in vars(value).items():
             object.__setattr__(twin, name, _clone(part, memo))
         return twin
-    if type(value) in (list, tuple):
-        items = [_clone(part, memo) for part in value]  # type: ignore[attr-defined]
-        memo[id(value)] = items if isinstance(value, list) else tuple(items)
-        return memo[id(value)]  # type: ignore[no-any-return]
-    if type(value) is dict:
-        memo[id(value)] = {key: _clone(part, memo) for key, part in cast(dict[Any, Any], value).items()}
-        return memo[id(value)]  # type: ignore[no-any-return]
+    if isinstance(value, list | dict | tuple):
+        memo[id(value)] = _clone_container(value, memo)
+        return cast(T, memo[id(value)])
     try:
         return copy.deepcopy(value, memo)
     except (TypeError, AttributeError, RuntimeError, copy.Error):
         return value
+
+
+def _clone_container(value: Any, memo: dict[int, Any]) -> Any:
+    """Copy a list, dict or tuple, or a kind of it (OrderedDict, namedtuple), item by item."""
+    if isinstance(value, tuple):
+        items = [_clone(part, memo) for part in value]
+        make = getattr(type(value), "_make", type(value))
+        return make(items)
+    twin = copy.copy(value)
+    if isinstance(value, list):
+        twin[:] = [_clone(part, memo) for part in value]
+    else:
+        for key, part in value.items():
+            twin[key] = _clone(part, memo)
+    return twin

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
-from mipro_nb.evaluate import Metric, check_metric
+from mipro_nb.evaluate import Metric, check_metric, check_threshold
 from mipro_nb.events import Listener
 from mipro_nb.example import Example
 from mipro_nb.grounding import Grounding
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 
+LARGEST_SEED = 2**32 - 1  # what NumPy, and so Optuna, takes
 AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, validation examples at most
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The keywords of ``compile``, ``plan`` and ``start``, in one place.
+    """The keywords of ``compile`` and ``plan``, in one place.
 
     Attributes:
         trainset: for demos and proposals.
@@ -78,7 +79,15 @@ class Options:
             check_range(name, getattr(options, name), low)
         for name in ("num_trials", "max_bootstrapped_demos", "max_labeled_demos", "seed"):
             if getattr(options, name) is not None:
-                check_range(name, getattr(options, name), 0 if name != "num_trials" else 1)
+                high = LARGEST_SEED if name == "seed" else None
+                check_range(name, getattr(options, name), 0 if name != "num_trials" else 1, high)
+        for f in fields(cls):
+            if isinstance(f.default, bool) and not isinstance(getattr(options, f.name), bool):
+                raise ConfigError(f"{f.name}={getattr(options, f.name)!r}: True or False is needed.")
+        if options.stop is not None and not callable(options.stop):
+            raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
+        if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):
+            raise ConfigError(f"listeners={options.listeners!r}: a list of functions of an event is needed.")
         return options
 
     @property
@@ -119,8 +128,9 @@ def check_params(params: Params, strategies: Sequence[str]) -> None:
     if params.auto is not None:
         check_choice("auto", params.auto, AUTO)
     check_choice("search", params.search, strategies)
-    for name, low in (("max_bootstrapped_demos", 0), ("max_labeled_demos", 0), ("max_errors", 0), ("seed", 0)):
-        check_range(name, getattr(params, name), low)
+    for name in ("max_bootstrapped_demos", "max_labeled_demos", "max_errors"):
+        check_range(name, getattr(params, name), 0)
+    check_range("seed", params.seed, 0, LARGEST_SEED)
     for name in ("num_candidates", "num_threads"):
         if getattr(params, name) is not None:
             check_range(name, getattr(params, name), 1)
@@ -134,6 +144,4 @@ def check_params(params: Params, strategies: Sequence[str]) -> None:
         raise ConfigError(
             f"init_temperature={params.init_temperature!r}: a number from 0 to 2 is needed. Nearest valid: 1.0."
         )
-    threshold = params.metric_threshold
-    if threshold is not None and (not isinstance(threshold, int | float) or not 0 <= threshold <= 1):
-        raise ConfigError(f"metric_threshold={threshold!r}: a number in [0, 1], or None, is needed.")
+    check_threshold(params.metric_threshold)

@@ -117,9 +117,13 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     auto, n, num_trials = _effort(params, options, len(names), zero_shot)
     trainset, valset, testset = _datasets(student, options, auto, seed)
     remarks = checks.remarks({"trainset": trainset, "valset": valset, "testset": testset})
+    if input_keys_of(trainset[0]) == frozenset(trainset[0]):
+        remarks.append("all fields of the examples are inputs: the metric has no label to compare with.")
     batch = _minibatch(options, auto, len(valset), remarks)
     rng = random.Random(f"bootstrap/{seed}")
-    sets = recipes(n, len(trainset), CONTEXT_DEMOS if zero_shot else bootstrapped, labeled, rng)
+    unseen = zero_shot and not options.fewshot_aware_proposer  # nobody would look at the demos
+    size = CONTEXT_DEMOS if zero_shot else bootstrapped
+    sets = recipes(1 if unseen else n, len(trainset), size, labeled, rng)
     plan = Plan(
         auto=auto,
         num_trials=num_trials,
@@ -148,10 +152,21 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         valset=valset,
         testset=testset,
         task_model=task_model,
-        prompt_model=_first(params.prompt_model, settings().lm, task_model),
+        prompt_model=_first(params.prompt_model, settings().lm, task_model, *(p.lm for p in student.predictors)),
         num_threads=workers,
     )
     return replace(job, plan=replace(plan, stages=estimate.stages(job)))
+
+
+def check_lms(job: Job) -> None:
+    """Raise ConfigError if a predictor, of the student or the teacher, has no LM to ask."""
+    for program in (job.student, job.bootstrapping.teacher):
+        for name, predictor in program.named_predictors():
+            if predictor.lm is None and job.task_model is None:
+                raise ConfigError(
+                    f"predictor {name!r} has no LM: call mipro_nb.configure(lm=mipro_nb.LM('local/smollm2-135m')), "
+                    "or give task_model=."
+                )
 
 
 def _first(*values: Any) -> Any:
@@ -204,9 +219,6 @@ def _datasets(
     testset = checks.prepare("testset", options.testset or [], inputs, required=False)
     if auto is not None and len(valset) > AUTO[auto][1]:
         valset = random.Random(f"valset/{seed}").sample(valset, AUTO[auto][1])
-    for name, rows in (("trainset", trainset), ("valset", valset), ("testset", testset)):
-        if rows and input_keys_of(rows[0]) == frozenset(rows[0]):
-            raise DataError(f"{name}: all fields of its examples are inputs; none is left to score against.")
     return trainset, valset, testset
 
 

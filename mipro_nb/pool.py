@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent import futures
 from typing import Any, TypeVar
 
 from mipro_nb.errors import check_range
+from mipro_nb.events import Event, Listener
 from mipro_nb.lm import cancelled
 
 StopCheck = Callable[[], str | None]
@@ -23,16 +25,26 @@ class Stopped(Exception):
 class Pool:
     """Threads for examples, demo sets and proposals. Use as a context manager.
 
+    Attributes:
+        emit: for events of the thread that waits in ``map``; workers ``tell``.
+
     Args:
         num_threads: how many work at the same time, 1 or more.
         stop: asked again and again; a text ends the work with ``Stopped``.
+        emit: gets the events that workers ``tell``, in the thread that waits.
     """
 
-    def __init__(self, num_threads: int, stop: StopCheck = lambda: None) -> None:
+    def __init__(
+        self,
+        num_threads: int,
+        stop: StopCheck = lambda: None,
+        emit: Listener = lambda event: None,
+    ) -> None:
         check_range("num_threads", num_threads, 1)
         self._executor = futures.ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
-        self._stop = stop
+        self._stop, self.emit = stop, emit
         self._cancelled = threading.Event()
+        self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def __enter__(self) -> Pool:
         return self
@@ -41,6 +53,11 @@ class Pool:
         if kind is not None:
             self._cancelled.set()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
+        self._pass_on()
+
+    def tell(self, event: Event) -> None:
+        """Hand an event from a worker to the thread that waits in ``map``; it emits the event soon."""
+        self._told.put(event)
 
     def map(self, work: Callable[[T], R], items: Iterable[T], done: Callable[[R], None] = lambda _: None) -> list[R]:
         """Run ``work`` on each item, in a copy of the caller's context.
@@ -52,8 +69,9 @@ class Pool:
             The results, in the order of the items.
 
         Raises:
-            Stopped: the stop check gave a reason. What had arrived was given to ``done``.
+            Stopped: the stop check gave a reason. What was running has ended and was given to ``done``.
         """
+        self._check()
         token = cancelled.set(self._cancelled)
         try:
             tasks = [self._executor.submit(contextvars.copy_context().run, work, item) for item in items]
@@ -63,14 +81,28 @@ class Pool:
         try:
             while waiting:
                 ready, waiting = futures.wait(waiting, timeout=0.2, return_when=futures.FIRST_COMPLETED)
+                self._pass_on()
                 for task in ready:
                     done(task.result())
-                    self._check()
                 self._check()
+        except Stopped:
+            self._finish(waiting, done)
+            raise
         finally:
             for task in waiting:
                 task.cancel()
         return [task.result() for task in tasks]
+
+    def _finish(self, waiting: set[futures.Future[R]], done: Callable[[R], None]) -> None:
+        """Let the calls in flight end, without further tries, and keep what they bring: it is paid for."""
+        self._cancelled.set()
+        for task in futures.wait([task for task in waiting if not task.cancel()]).done:
+            if task.exception() is None:
+                done(task.result())
+
+    def _pass_on(self) -> None:
+        while not self._told.empty():
+            self.emit(self._told.get())
 
     def _check(self) -> None:
         if (reason := self._stop()) is not None:

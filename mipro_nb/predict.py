@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pydantic_core
-
 from mipro_nb import adapter, replies
 from mipro_nb.errors import ConfigError, LoadError, ParseError, nearest
 from mipro_nb.example import Example, Prediction, fields_of
+from mipro_nb.fieldtypes import adapter as adapter_of
+from mipro_nb.fieldtypes import is_scalar, plain
 from mipro_nb.lm import LM
 from mipro_nb.module import Module, Shown, Step, showing, trace
 from mipro_nb.saving import read_program
@@ -55,7 +56,7 @@ class Predict(Module):
     def input_names(self) -> list[str] | None:
         return list(self.signature.input_fields)
 
-    def forward(self, **inputs: Any) -> Prediction:
+    def forward(self, /, **inputs: Any) -> Prediction:
         """Ask the LM; on a reply that can't be read ask once more, showing the error.
 
         Raises:
@@ -98,15 +99,26 @@ class Predict(Module):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that ``take`` reads."""
-        demos = [pydantic_core.to_jsonable_python(fields_of(demo), fallback=str) for demo in self.demos]
-        return {"kind": self.kind, "signature": self.signature.to_json(), "demos": demos}
+        demos = [plain(fields_of(demo)) for demo in self.demos]
+        lm = self.lm.model if self.lm is not None else None
+        return {"kind": self.kind, "signature": self.signature.to_json(), "demos": demos, "lm": lm}
 
     def take(self, saved: Mapping[str, Any]) -> None:
         """Take signature and demos from ``to_json``'s values; where the fields are the same, one's own types stay."""
         read, own = Signature.from_json(saved["signature"]), self.signature
         same = own.with_instructions(read.instructions) == read
         self.signature = own.with_instructions(read.instructions) if same else read
-        self.demos = [Example(demo) for demo in saved["demos"]]
+        self.demos = [self._typed(demo) for demo in saved["demos"]]
+
+    def _typed(self, demo: Mapping[str, Any]) -> Example:
+        """Return a demo read from JSON, lists and models of the signature's types where they can be made."""
+        values = dict(demo)
+        for name in values:
+            field = self.signature.fields.get(name)
+            if field is not None and not is_scalar(field.type):
+                with contextlib.suppress(ValueError, TypeError):
+                    values[name] = adapter_of(field.type).validate_python(values[name])
+        return Example(values)
 
     @property
     def kind(self) -> str:

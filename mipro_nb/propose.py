@@ -24,7 +24,7 @@ from mipro_nb.pool import Pool
 from mipro_nb.predict import Predict
 from mipro_nb.settings import context, sampling
 from mipro_nb.signature import Signature
-from mipro_nb.usage import Account, track_usage
+from mipro_nb.usage import reported
 
 TIPS = {
     "none": "",
@@ -59,7 +59,6 @@ class _Answer:
     proposal: Proposal
     text: str
     dropped: str
-    account: Account
 
 
 class GroundedProposer:
@@ -70,7 +69,6 @@ class GroundedProposer:
         grounding: what it is shown.
         init_temperature: its sampling temperature.
         seed: of the tips and of the sample of the data.
-        emit: gets the usage, a note for whatever is dropped, and every instruction.
     """
 
     def __init__(
@@ -79,10 +77,9 @@ class GroundedProposer:
         grounding: Grounding | None = None,
         init_temperature: float = 1.0,
         seed: int = 0,
-        emit: ev.Listener = lambda event: None,
     ) -> None:
         self._lm, self._grounding = prompt_model, grounding or Grounding()
-        self._temperature, self._emit = init_temperature, emit
+        self._temperature = init_temperature
         self._rng = random.Random(f"propose/{seed}")
 
     def propose(
@@ -98,21 +95,19 @@ class GroundedProposer:
 
         Args:
             sets: demo sets, for the task demos.
+            pool: does the work, and gets the usage, every instruction, and a note for whatever is dropped.
             previous: per predictor, instructions that were tried, with their scores.
         """
         chosen = {name: [predictor.signature.instructions] for name, predictor in program.named_predictors()}
         for name, own in chosen.items():
-            self._emit(ev.InstructionProposed(name, 0, own[0], "original"))
+            pool.emit(ev.InstructionProposed(name, 0, own[0], "original"))
         if count < 2:
             return chosen
         overrides: dict[str, Any] = {"lm": self._lm} if self._lm is not None else {}
+        demos = self._task_demos(list(chosen)[-1], 0, sets) if self._grounding.fewshot_aware else ""
         with context(**overrides), sampling(temperature=self._temperature):
-            last = list(chosen)[-1]
-            shared, account = gather(
-                program, trainset, self._task_demos(last, 0, sets), self._grounding, self._rng, pool
-            )
-            self._account(account)
-            wanted = [self._wanted(name, index, program, sets) for name in chosen for index in range(1, count)]
+            shared = gather(program, trainset, demos, self._grounding, self._rng, pool)
+            wanted = [self._wanted(name, index, sets) for name in chosen for index in range(1, count)]
             for attempt in range(TRIES):
                 wanted = self._round(program, shared, wanted, chosen, previous or {}, pool, last=attempt == TRIES - 1)
         return chosen
@@ -133,26 +128,26 @@ class GroundedProposer:
 
         def ask(proposal: Proposal) -> _Answer:
             given = self._given(predictors[proposal.predictor], shared, proposal, previous)
-            text, dropped, account = self._call(given, proposal)
-            return _Answer(proposal, text, dropped, account)
+            return self._call(given, proposal, pool.tell)
 
         again: list[Proposal] = []
-        for answer in pool.map(ask, wanted, lambda answer: self._account(answer.account)):
+        for answer in pool.map(ask, wanted):
             proposal, own = answer.proposal, chosen[answer.proposal.predictor]
             text, why = (answer.text, answer.dropped) if answer.dropped else usable(answer.text)
             if text and text.casefold() in (known.casefold() for known in own):
                 text, why = "", "it is the same as another candidate"
             if why:
                 then = "" if text or last else "; asked again"
-                self._note(f"{proposal.predictor}, instruction {proposal.index}: {why}{then}")
+                message = f"{proposal.predictor}, instruction {proposal.index}: {why}{then}"
+                pool.emit(ev.Noted("propose", message))
             if text:
-                self._emit(ev.InstructionProposed(proposal.predictor, len(own), text, "proposed", proposal.tip))
+                pool.emit(ev.InstructionProposed(proposal.predictor, len(own), text, "proposed", proposal.tip))
                 own.append(text)
             else:
                 again.append(replace(proposal, rollout=proposal.rollout + 1000))
         return again
 
-    def _wanted(self, name: str, index: int, program: Module, sets: Sequence[DemoSet]) -> Proposal:
+    def _wanted(self, name: str, index: int, sets: Sequence[DemoSet]) -> Proposal:
         tip = self._rng.choice(list(TIPS)) if self._grounding.tip_aware else "none"
         demos = self._task_demos(name, index, sets) if self._grounding.fewshot_aware else ""
         return Proposal(name, index, tip, demos, index)
@@ -177,17 +172,17 @@ class GroundedProposer:
             "basic_instruction": predictor.signature.instructions,
             "tip": TIPS[proposal.tip],
         }
-        return {name: text for name, text in given.items() if text}
+        return {name: text for name, text in given.items() if text or name == "basic_instruction"}
 
-    def _call(self, given: Mapping[str, str], proposal: Proposal) -> tuple[str, str, Account]:
+    def _call(self, given: Mapping[str, str], proposal: Proposal, tell: ev.Listener) -> _Answer:
         ask = Predict(Signature(f"{', '.join(given)} -> instruction", PROPOSE))
-        with track_usage() as account, sampling(rollout=proposal.rollout):
+        with reported("propose", tell), sampling(rollout=proposal.rollout):
             try:
-                return str(ask(**given).instruction), "", account
+                return _Answer(proposal, str(ask(**given).instruction), "")
             except (LMRefused, ConfigError):
                 raise
             except MiproError as error:
-                return "", f"{type(error).__name__}: {error}", account
+                return _Answer(proposal, "", f"{type(error).__name__}: {error}")
 
     def _task_demos(self, name: str, index: int, sets: Sequence[DemoSet]) -> str:
         """Show up to three bootstrapped demos, from the set of this index and its neighbours."""
@@ -201,11 +196,3 @@ class GroundedProposer:
                 if text not in found:
                     found.append(text)
         return "\n".join(found[:CONTEXT_DEMOS])
-
-    def _account(self, account: Account) -> None:
-        self._emit(ev.LMUsed("propose", account.usage))
-        for note in account.notes:
-            self._note(note)
-
-    def _note(self, message: str) -> None:
-        self._emit(ev.Noted("propose", message))

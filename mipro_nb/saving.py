@@ -66,7 +66,7 @@ def read_program(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_states(target: Path, states: Any) -> None:
-    needed = {"kind", "signature", "demos"}
+    needed = {"kind", "signature", "demos", "lm"}
     whole = isinstance(states, dict) and all(isinstance(s, dict) and set(s) == needed for s in states.values())
     if not whole:
         raise LoadError(f"{target} is damaged: each predictor needs exactly {sorted(needed)}.")

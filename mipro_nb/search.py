@@ -48,11 +48,16 @@ class Candidates:
 
     @property
     def combinations(self) -> int:
-        """How many different combinations there are."""
+        """How many combinations differ in what they say."""
         count = 1
         for options in (*self.instructions, *self.demos):
-            count *= len(options)
+            count *= len({_first_equal(options, place) for place in range(len(options))})
         return count
+
+    def same(self, choice: Choice) -> Choice:
+        """Return the combination of lowest indices that says the same; demo sets may be equal in content."""
+        instructions = tuple(map(_first_equal, self.instructions, choice.instructions))
+        return Choice(instructions, tuple(map(_first_equal, self.demos, choice.demos)))
 
     def apply(self, program: Module, choice: Choice) -> Module:
         """Return a copy of the program with a combination put in."""
@@ -63,6 +68,10 @@ class Candidates:
             if choice.demos:
                 predictor.demos = list(self.demos[place][choice.demos[place]])
         return copy
+
+
+def _first_equal(options: Sequence[Any], place: int) -> int:
+    return options.index(options[place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +235,7 @@ class MiproStrategy:
         places = range(len(self._candidates.predictors))
         instructions = tuple(params[f"{place}_predictor_instruction"] for place in places)
         demos = tuple(params[f"{place}_predictor_demos"] for place in places) if self._candidates.demos else ()
-        return Choice(instructions, demos)
+        return self._candidates.same(Choice(instructions, demos))
 
     def _params(self, choice: Choice) -> dict[str, int]:
         params = {f"{place}_predictor_instruction": index for place, index in enumerate(choice.instructions)}

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mipro_nb import events as ev
 from mipro_nb.cache import Cache, request_key
-from mipro_nb.errors import ConfigError, LoadError
+from mipro_nb.errors import ConfigError, LoadError, UnknownPrompt
 from mipro_nb.lm import LM, Reply
 from mipro_nb.usage import book
 
@@ -35,7 +35,7 @@ class FakeLM(LM):
         supports_schema: whether it claims to follow JSON schemas.
         **options: as for ``LM``; ``cache`` is False unless given, and retries don't wait.
 
-    A prompt that the script doesn't know raises ``AssertionError`` with the prompt.
+    A prompt that the script doesn't know raises ``errors.UnknownPrompt`` (an AssertionError) with the prompt.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ def _script(replies: Sequence[str] | Mapping[str, str]) -> Callable[[Messages], 
         if isinstance(replies, Mapping):
             known = [text for piece, text in replies.items() if piece in prompt]
             if not known:
-                raise AssertionError(f"FakeLM doesn't know this prompt:\n{prompt}")
+                raise UnknownPrompt(f"FakeLM doesn't know this prompt:\n{prompt}")
             return known[0]
         with lock:
             if not waiting:
                 told = f"FakeLM's script of {len(replies)} replies is used up; the next prompt was:\n{prompt}"
-                raise AssertionError(told)
+                raise UnknownPrompt(told)
             return waiting.pop(0)
 
     return answer
@@ -122,7 +122,7 @@ class RecordingLM(LM):
 
 
 class ReplayLM(LM):
-    """Answers from a file that ``RecordingLM`` wrote; an unknown prompt raises ``AssertionError``.
+    """Answers from a file that ``RecordingLM`` wrote; an unknown prompt raises ``errors.UnknownPrompt``.
 
     Raises:
         LoadError: the file isn't such a recording.
@@ -152,13 +152,13 @@ class ReplayLM(LM):
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._known.get(_replay_key(messages, options))
         if reply is None:
-            raise AssertionError(f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}")
+            raise UnknownPrompt(f"the recording doesn't hold this prompt:\n{json.dumps(list(messages), indent=1)}")
         book(reply.usage)
         return reply
 
 
 def _replay_key(messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> str:
-    return request_key("", messages, {k: v for k, v in options.items() if v is not None})
+    return request_key("", messages, {k: v for k, v in options.items() if v is not None and k != "schema"})
 
 
 class EventRecorder:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mipro_nb.events import Usage
+from mipro_nb.events import Listener, LMUsed, Noted, Usage
 
 
 @dataclass(slots=True)
@@ -54,3 +54,15 @@ def note(message: str) -> None:
     """Leave a remark for the person at the screen, in every account that is open."""
     for account in _accounts.get():
         account.note(message)
+
+
+@contextlib.contextmanager
+def reported(stage: str, tell: Listener) -> Iterator[None]:
+    """Tell what all LM calls made inside used, and what there was to say, as events; also when something raises."""
+    with track_usage() as account:
+        try:
+            yield
+        finally:
+            tell(LMUsed(stage, account.usage))
+            for message in account.notes:
+                tell(Noted(stage, message))

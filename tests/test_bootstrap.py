@@ -7,7 +7,7 @@ import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets, labeled_demo, recipes
 from mipro_nb.errors import LMUnavailable, TooManyErrors
-from mipro_nb.pool import Pool
+from mipro_nb.pool import Pool, Stopped
 from mipro_nb.testing import EventRecorder
 
 
@@ -22,8 +22,9 @@ def make(wanted, *, student=None, replies=right, train=None, **options):
     job = Bootstrapping(
         student, options.pop("teacher", student), train or rows(12), max_labeled=options.pop("labeled", 4), **options
     )
-    with mn.context(lm=fake(replies=replies, num_retries=0)), Pool(2) as pool:
-        return demo_sets(job, wanted, pool, recorder), recorder
+    with mn.context(lm=fake(replies=replies, num_retries=0)), Pool(2, emit=recorder) as pool:
+        made = demo_sets(job, wanted, pool)
+    return made, recorder
 
 
 def recipe(size=2, origin="bootstrapped", count=12):
@@ -88,6 +89,56 @@ def test_an_example_never_demonstrates_itself():
     make([recipe(size=6, count=6)], replies=replies, train=rows(6), labeled=6)
     assert seen
     assert all(turns[-1] not in turns[:-1] for turns in seen)
+
+
+def test_an_example_does_not_demonstrate_itself_when_its_answer_is_spelt_otherwise():
+    own = [mn.Example(q="item 0", reasoning="long thought", a="Answer 0!"), mn.Example(q="item 9", a="answer 9")]
+    prompts = []
+
+    def replies(messages):
+        prompts.append([m["content"] for m in messages if m["role"] == "user"])
+        return right(messages)
+
+    make([recipe(size=1)], student=mn.Predict("q -> a", demos=own), replies=replies)
+    assert prompts == [["q: item 9", "q: item 0"]]
+
+
+def test_each_attempt_is_booked_when_it_is_made():
+    history, seen = mn.History(), []
+
+    def replies(messages):
+        seen.append(history.usage.calls)
+        return "a: no"
+
+    job = Bootstrapping(mn.Predict("q -> a"), mn.Predict("q -> a"), rows(50), metric, 0)
+    stop = lambda: "enough" if history.usage.calls >= 5 else None  # noqa: E731
+    with mn.context(lm=fake(replies=replies)), pytest.raises(Stopped), Pool(1, stop, history) as pool:
+        demo_sets(job, [recipe(size=50, count=50)] * 20, pool)
+    assert history.usage.calls == len(seen)
+    assert len(seen) < 20 * 50
+
+
+def test_a_predictor_that_the_program_makes_on_its_way_is_no_end():
+    class Lazy(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a")
+
+        def forward(self, q):
+            if not hasattr(self, "fix"):
+                self.fix = mn.Predict("q -> a")
+            self.fix(q=q)
+            return self.step(q=q)
+
+    [made], _ = make([recipe(size=1)], student=Lazy())
+    assert made.bootstrapped == {"step": 1}
+
+
+def test_an_example_whose_every_round_fails_counts_once():
+    def replies(messages):
+        raise LMUnavailable("down")
+
+    [made], _ = make([recipe(size=1, count=3)], train=rows(3), replies=replies, rounds=5, max_errors=3)
+    assert made.bootstrapped == {"self": 0}
 
 
 def test_an_example_is_not_both_trace_and_label_in_one_set():
@@ -164,5 +215,5 @@ def test_later_rounds_sample_anew():
     lm = fake(replies=reply)
     job = Bootstrapping(mn.Predict("q -> a"), mn.Predict("q -> a"), rows(1), lambda *a: False, 0, rounds=3)
     with mn.context(lm=lm), Pool(1) as pool:
-        demo_sets(job, [recipe(count=1)], pool, lambda event: None)
+        demo_sets(job, [recipe(count=1)], pool)
     assert [sampling["temperature"] for sampling in lm.sampling] == [0.0, 1.0, 1.0]

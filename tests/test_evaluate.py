@@ -73,7 +73,7 @@ def test_too_many_outages_end_the_evaluation():
         evaluate(replies, max_errors=2)
 
 
-def test_a_bug_in_the_program_is_missing_data_with_its_error():
+def test_a_program_that_fails_on_a_reply_scores_0_with_its_error():
     class Buggy(mn.Module):
         def __init__(self):
             self.step = mn.Predict("q -> a", lm=fake(replies=right))
@@ -84,8 +84,77 @@ def test_a_bug_in_the_program_is_missing_data_with_its_error():
             return self.step(q=q)
 
     result = mn.Evaluate(rows(4), metric)(Buggy())
-    assert result.failed == 1
+    assert (result.failed, result.results[1].score) == (0, 0.0)
     assert "KeyError" in result.results[1].error
+
+
+def test_an_outage_of_what_else_the_program_asks_is_missing_data():
+    class Search(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a", lm=fake(replies=right))
+
+        def forward(self, q):
+            if q.endswith(" 1"):
+                raise ConnectionError("the index is down")
+            return self.step(q=q)
+
+    result = mn.Evaluate(rows(4), metric)(Search())
+    assert (result.failed, result.results[1].score) == (1, None)
+
+
+def test_an_outage_of_the_metrics_own_lm_is_missing_data_and_loses_nothing():
+    judge = mn.Predict("answer -> ok: bool", lm=fake(replies=lambda m: "perhaps"))
+    result = evaluate(right, count=3, metric=lambda e, p: judge(answer=p.a).ok)
+    assert (result.examples, result.failed) == (0, 3)
+    assert "in the metric: ParseError" in result.results[0].error
+
+
+def test_an_assertion_in_the_program_is_a_failure_of_one_example():
+    class Strict(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a", lm=fake(replies=right))
+
+        def forward(self, q):
+            assert not q.endswith(" 1"), "not this one"
+            return self.step(q=q)
+
+    result = mn.Evaluate(rows(4), metric)(Strict())
+    assert result.score == 0.75
+    assert "not this one" in result.results[1].error
+
+
+def test_a_prompt_that_the_fake_does_not_know_fails_the_test():
+    program = mn.Predict("q -> a", lm=fake(replies={"item 0": "a: x"}))
+    with pytest.raises(AssertionError, match="item 1"):
+        mn.Evaluate(rows(2), metric)(program)
+
+
+def test_a_prediction_whose_repr_raises_is_no_end():
+    class Odd:
+        a = "answer 0"
+
+        def __repr__(self):
+            raise ValueError
+
+    class Program(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a", lm=fake(replies=right))
+
+        def forward(self, q):
+            self.step(q=q)
+            return Odd()
+
+    recorder = EventRecorder()
+    mn.Evaluate(rows(1), metric, listeners=[recorder])(Program())
+    assert "whose repr raised ValueError" in recorder.of(ev.ExampleScored)[0].output
+
+
+def test_an_array_is_no_score():
+    import numpy as np
+
+    with pytest.raises(MetricError, match="ndarray"):
+        evaluate(right, metric=lambda e, p: np.array([0.1, 0.2]))
+    assert evaluate(right, count=1, metric=lambda e, p: np.float32(0.5)).score == 0.5
 
 
 def test_an_unreadable_reply_scores_0_with_its_error():

@@ -47,7 +47,17 @@ def test_a_teacher_of_another_shape_is_refused():
         optimizer.compile(mn.Predict("q -> a"), teacher=mn.Predict("x -> a"), trainset=rows(3))
 
 
-@pytest.mark.parametrize("arguments", [{"max_bootstrapped_demos": -1}, {"max_rounds": 0}, {"metric": "exact"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_bootstrapped_demos": -1},
+        {"max_rounds": 0},
+        {"metric": "exact"},
+        {"metric_threshold": 7},
+        {"metric_threshold": "high"},
+        {"max_errors": -1},
+    ],
+)
 def test_wrong_arguments_are_named(arguments):
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         mn.BootstrapFewShot(**arguments)

@@ -10,11 +10,14 @@ from mipro_nb.pool import Pool
 
 def ask(train, replies=reply, program=None, **grounding):
     lm = fake(replies=replies, num_retries=0)
-    with mn.context(lm=lm), Pool(2) as pool:
-        shared, account = gather(
-            program or mn.Predict("q -> a"), train, "", Grounding(**grounding), random.Random(0), pool
-        )
-    return shared, account, lm
+    history = mn.History()
+    with mn.context(lm=lm), Pool(2, emit=history) as pool:
+        shared = gather(program or mn.Predict("q -> a"), train, "", Grounding(**grounding), random.Random(0), pool)
+    return shared, history, lm
+
+
+def notes(history):
+    return [noted.message for noted in history.notes]
 
 
 def shown(lm):
@@ -22,7 +25,7 @@ def shown(lm):
 
 
 def test_a_large_dataset_is_sampled_at_random_and_it_is_said():
-    _, account, lm = ask(rows(500), program_aware=False)
+    _, history, lm = ask(rows(500), program_aware=False)
     assert len(shown(lm)) == 10
     numbers = {
         int(part.split()[0])
@@ -32,21 +35,21 @@ def test_a_large_dataset_is_sampled_at_random_and_it_is_said():
     }
     assert len(numbers) == 100
     assert max(numbers) > 400
-    assert any("100 of 500 examples" in note for note in account.notes)
+    assert any("100 of 500 examples" in note for note in notes(history))
 
 
 def test_long_fields_are_cut_within_the_budget():
     train = mn.examples([{"q": "long " * 10_000, "a": "x"} for _ in range(10)], inputs=["q"])
-    _, account, lm = ask(train, program_aware=False)
+    _, history, lm = ask(train, program_aware=False)
     assert all(len(text) < 8_000 for text in shown(lm))
-    assert account.notes
+    assert history.notes
 
 
 def test_a_small_dataset_is_seen_whole_and_nothing_is_said():
-    _, account, lm = ask(rows(25), view_data_batch_size=10)
+    _, history, lm = ask(rows(25), view_data_batch_size=10)
     assert len(shown(lm)) == 3
-    assert account.notes == []
-    assert account.usage.calls == lm.calls == 3 + 1 + 2
+    assert history.notes == []
+    assert history.usage.calls == lm.calls == 3 + 1 + 2
 
 
 def test_an_outage_leaves_a_part_out():
@@ -55,10 +58,10 @@ def test_an_outage_leaves_a_part_out():
             raise LMUnavailable("down")
         return "text"
 
-    shared, account, _ = ask(rows(5), replies)
+    shared, history, _ = ask(rows(5), replies)
     assert shared["data"] == ""
     assert shared["program"] == "text"
-    assert any("left out" in note for note in account.notes)
+    assert any("left out" in note for note in notes(history))
 
 
 def test_the_program_is_shown_as_code_or_as_outline():

@@ -37,7 +37,7 @@ HOMES = {
     "tenacity": {"lm"},
     "json_repair": {"replies"},
     "pydantic": {"fieldtypes", "adapter"},
-    "pydantic_core": {"adapter", "predict"},
+    "pydantic_core": {"fieldtypes"},
     "ipywidgets": {"notebook"},
     "altair": {"notebook"},
     "IPython": {"notebook"},

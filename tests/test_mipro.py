@@ -207,6 +207,91 @@ def test_a_task_model_alone_does_both():
     assert any(is_proposal(p) for p in tasks.prompts)
 
 
+def test_a_history_that_hears_a_second_run_begins_anew():
+    history = mn.History()
+    for seed in (1, 2):
+        with mn.context(lm=fake()):
+            mn.MIPROv2(metric, seed=seed).compile(mn.Predict("q -> a"), trainset=rows(30), listeners=[history])
+    alone = run(optimizer=mn.MIPROv2(metric, seed=2))[1]
+    assert trials(history) == trials(alone)
+    assert history.usage == alone.usage
+
+
+def test_equal_demo_sets_are_one_combination():
+    data = mn.examples([{"q": f"item {i}", "label": f"answer {i}"} for i in range(20)], inputs=["q"])
+    lm = fake(replies=lambda m: reply(m) if is_proposal(m) or is_description(m) else "a: never right")
+    _, history = run(lm=lm, train=data, given_metric=lambda e, p, trace=None: e.label == p.a)
+    assert {made.demos for made in history.demo_sets} == {()}
+    tried = [(t.instructions, t.demos) for t in history.trials if t.kind == "full"]
+    assert {demos for _, demos in tried} <= {(0,)}
+    assert len(history.trials) <= 4
+
+
+def test_data_without_labels_suit_a_metric_that_needs_none():
+    data = mn.examples([{"q": f"item {i}"} for i in range(20)], inputs=["q"])
+    _, history = run(train=data, given_metric=lambda example, prediction, trace=None: len(prediction.a) > 3)
+    assert history.reason == "finished"
+    assert any("no label" in note.message for note in history.notes)
+
+
+def test_calls_that_cannot_be_seen_are_said():
+    from concurrent.futures import ThreadPoolExecutor
+
+    class Threads(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a")
+
+        def forward(self, q):
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(self.step, q=q).result()
+
+    mn.configure(lm=fake())
+    history = mn.History()
+    mn.MIPROv2(metric).compile(Threads(), trainset=rows(10), listeners=[history])
+    assert any("copy_context" in note.message for note in history.notes)
+
+
+def test_a_container_that_refuses_deepcopy_does_not_share_its_predictors():
+    import threading
+    from collections import OrderedDict
+
+    class Odd(mn.Module):
+        def __init__(self):
+            self.parts = OrderedDict(step=mn.Predict("q -> a"), lock=threading.Lock())
+
+        def forward(self, q):
+            return self.parts["step"](q=q)
+
+    student = Odd()
+    best, history = run(student)
+    assert student.predictors[0].demos == []
+    assert best.parts["lock"] is student.parts["lock"]
+    assert history.best.score > history.baseline.score
+
+
+def test_a_program_that_fails_on_every_example_ends_after_the_baseline():
+    class Broken(mn.Module):
+        def __init__(self):
+            self.step = mn.Predict("q -> a")
+
+        def forward(self, q):
+            return self.step(q=q).no_such_field
+
+    lm = fake()
+    with pytest.raises(TooManyErrors, match="no_such_field"):
+        run(Broken(), lm=lm, train=rows(30))
+    assert lm.calls < 150
+
+
+def test_a_run_directory_on_a_full_disk_loses_nothing(tmp_path):
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    (tmp_path / "program.json.part").mkdir()
+    with pytest.warns(UserWarning, match="could not be saved"):
+        best, history = run(run_dir=tmp_path)
+    assert history.reason == "finished"
+    assert best.signature.instructions == history.instructions[history.best.instructions[0]].text
+
+
 # --- degenerate inputs: they run, or one clear error says why not
 
 
@@ -392,6 +477,7 @@ def test_unicode_and_fields_of_100000_characters_run():
         ({"num_candidates": 0}, "num_candidates=0"),
         ({"num_candidates": 2.5}, "num_candidates=2.5"),
         ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**32}, "seed=4294967296"),
         ({"init_temperature": 5}, "init_temperature=5"),
         ({"metric_threshold": 2}, "metric_threshold=2"),
         ({"num_threads": 0}, "num_threads=0"),
@@ -420,6 +506,9 @@ def test_a_metric_that_is_no_function_is_refused():
         ({"trainset": rows(9), "valset": []}, DataError, "valset is empty"),
         ({"trainset": rows(9), "minibatch_size": 0}, ConfigError, "minibatch_size=0"),
         ({"trainset": rows(9), "num_trials": 0}, ConfigError, "num_trials=0"),
+        ({"trainset": rows(9), "minibatch": "no"}, ConfigError, "minibatch='no'"),
+        ({"trainset": rows(9), "stop": "later"}, ConfigError, "stop='later'"),
+        ({"trainset": rows(9), "listeners": 3}, ConfigError, "listeners=3"),
         ({"trainset": rows(9), "teacher": "me"}, ConfigError, "teacher='me'"),
         ({"trainset": rows(9), "teacher": TwoSteps()}, ConfigError, "teacher has the predictors"),
     ],
@@ -440,6 +529,13 @@ def test_auto_beside_its_own_numbers_says_which_to_drop():
 def test_no_lm_configured_says_what_to_do():
     with pytest.raises(ConfigError, match=r"mipro_nb\.configure"):
         mn.MIPROv2(metric).compile(mn.Predict("q -> a"), trainset=rows(9))
+
+
+def test_predictors_with_lms_of_their_own_need_no_other():
+    lm, history = fake(), mn.History()
+    mn.MIPROv2(metric).compile(mn.Predict("q -> a", lm=lm), trainset=rows(9), listeners=[history])
+    assert history.reason == "finished"
+    assert any(is_proposal(prompt) for prompt in lm.prompts)
 
 
 def test_get_params_returns_the_settings():
@@ -475,6 +571,7 @@ def test_stop_keeps_the_best_so_far():
 
 
 def test_a_stop_that_raises_ends_the_run_with_the_best_so_far():
+    assert run(stop=lambda h: False)[1].reason == "finished"
     _, history = run(stop=lambda h: 1 / 0 if len(h.trials) > 3 else None)
     assert "stop raised ZeroDivisionError" in history.reason
     assert history.best is not None

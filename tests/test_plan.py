@@ -77,6 +77,35 @@ def test_a_reply_that_needs_a_repair_is_within_the_plan():
     assert lm.calls > plan.total.calls.likely
 
 
+def test_a_proposer_that_answers_with_other_fields_names_is_within_the_plan():
+    def replies(messages):
+        if "instruction alone" in messages[0]["content"]:
+            return "tip: be nice"
+        return "examples: a lot" if messages[0]["content"].startswith("Here ") else two_step_reply(messages)
+
+    lm, history = fake(replies=replies), mn.History()
+    with mn.context(lm=lm):
+        plan = mn.MIPROv2(metric).plan(mn.Predict("q -> a"), trainset=rows(60))
+        mn.MIPROv2(metric).compile(mn.Predict("q -> a"), trainset=rows(60), listeners=[history])
+    assert history.usage_by_stage["propose"].calls in plan.stages["propose"].calls
+
+
+def test_each_predictors_own_lm_is_priced():
+    plan = mn.MIPROv2(metric).plan(mn.Predict("q -> a", lm=fake(price=None)), trainset=rows(60))
+    assert plan.stages["search"].cost is None
+    free, dear = fake(), fake(price=None)
+    plan = mn.MIPROv2(metric, task_model=free, teacher=dear).plan(mn.Predict("q -> a"), trainset=rows(60))
+    assert plan.stages["bootstrap"].cost is None
+    assert plan.stages["search"].cost is not None
+
+
+def test_demos_that_nobody_would_see_are_not_made():
+    options = {"max_bootstrapped_demos": 0, "max_labeled_demos": 0, "fewshot_aware_proposer": False}
+    mn.configure(lm=fake())
+    plan = mn.MIPROv2(metric).plan(mn.Predict("q -> a"), trainset=rows(60), **options)
+    assert plan.stages["bootstrap"].calls.high == 0
+
+
 def test_dollars_come_from_the_price_table_and_an_unknown_price_is_said():
     known = mn.MIPROv2(metric, prompt_model=LM("openai/gpt-4o-mini"), task_model=LM("openai/gpt-4o-mini"))
     plan = known.plan(mn.Predict("q -> a"), trainset=rows(60))

@@ -42,15 +42,51 @@ def test_an_error_ends_the_work_and_what_waits_is_never_started():
     assert len(started) < 50
 
 
-def test_a_stop_keeps_what_arrived():
-    arrived = []
+def test_a_stop_keeps_what_arrived_and_starts_nothing_more():
+    arrived, go_on = [], threading.Semaphore(2)
+
+    def work(item):
+        assert go_on.acquire(timeout=30)
+        return item
 
     def stop():
-        return "enough" if len(arrived) >= 2 else None
+        if len(arrived) < 2:
+            return None
+        go_on.release()  # lets the call in flight end
+        return "enough"
 
     with pytest.raises(Stopped, match="enough"), Pool(1, stop) as pool:
-        pool.map(lambda item: item, range(1000), arrived.append)
-    assert 2 <= len(arrived) < 1000
+        pool.map(work, range(50), arrived.append)
+    assert sorted(arrived) in ([0, 1], [0, 1, 2])
+
+
+def test_everything_that_is_ready_is_kept_before_a_stop():
+    arrived = []
+    with pytest.raises(Stopped), Pool(4, lambda: "now" if arrived else None) as pool:
+        pool.map(lambda item: item, range(8), arrived.append)
+    assert len(arrived) >= 1
+    assert len(set(arrived)) == len(arrived)
+
+
+def test_a_stop_is_asked_even_when_there_is_no_work():
+    with pytest.raises(Stopped), Pool(1, lambda: "now") as pool:
+        pool.map(str, [])
+
+
+def test_workers_tell_events_while_they_work():
+    heard, release = [], threading.Event()
+
+    def emit(event):
+        heard.append(threading.current_thread())
+        release.set()
+
+    def work(_):
+        pool.tell("halfway")
+        assert release.wait(30)
+
+    with Pool(1, emit=emit) as pool:
+        pool.map(work, [0])
+    assert heard == [threading.main_thread()]
 
 
 def test_leaving_with_an_error_tells_the_calls_in_flight():

@@ -21,9 +21,9 @@ def demos(predictor="self"):
 
 def propose(count=3, *, replies=reply, program=None, sets=None, previous=None, seed=0, **grounding):
     lm, recorder = fake(replies=replies, num_retries=0), EventRecorder()
-    proposer = mn.GroundedProposer(lm, Grounding(**grounding), seed=seed, emit=recorder)
+    proposer = mn.GroundedProposer(lm, Grounding(**grounding), seed=seed)
     program = program or mn.Predict("q -> a")
-    with Pool(2) as pool:
+    with Pool(2, emit=recorder) as pool:
         found = proposer.propose(program, rows(12), demos() if sets is None else sets, count, pool, previous)
     return found, lm, recorder
 
@@ -67,6 +67,21 @@ def test_each_switch_takes_its_part_away(switch, gone):
     _, lm, _ = propose(**{switch: False})
     assert proposals(lm)
     assert not any(gone in prompt for prompt in proposals(lm))
+
+
+def test_without_demos_the_program_is_described_without_demos():
+    _, lm, _ = propose(fewshot_aware=False)
+    assert not any("item 1; a: answer 1" in m["content"] for p in lm.prompts for m in p if is_description_of_program(p))
+
+
+def is_description_of_program(prompt):
+    return "Say what task it solves" in prompt[0]["content"]
+
+
+def test_an_empty_instruction_and_no_grounding_still_ask():
+    off = dict.fromkeys(("data_aware", "program_aware", "tip_aware", "fewshot_aware"), False)
+    found, _, _ = propose(program=mn.Predict("q -> a", ""), **off)
+    assert len(found["self"]) > 1
 
 
 def test_previous_instructions_are_shown_with_their_scores():

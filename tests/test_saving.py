@@ -1,11 +1,13 @@
 import json
 import os
 
+import pydantic
 import pytest
 
-from mipro_nb import LM, Example, Predict, configure, load
+from mipro_nb import LM, Example, Predict, Signature, configure, load
 from mipro_nb.errors import LoadError, MiproError
 from mipro_nb.saving import FORMAT, FORMAT_VERSION, read_program
+from mipro_nb.testing import FakeLM
 
 KEY = "sk-very-secret-0123456789"
 
@@ -163,3 +165,27 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, keys, value):
     with pytest.raises(MiproError):
         program.load(path)
     assert program.signature.instructions == "Mine."
+
+
+class Ticket(pydantic.BaseModel):
+    title: str
+    tags: set[str] = set()
+
+
+def test_demos_of_models_come_back_as_models_and_the_lm_is_named(tmp_path):
+    demo = Example(q="x", ticket=Ticket(title="leak", tags={"b", "a", "c"}))
+    program = Predict(Signature("q -> ticket: Ticket"), demos=[demo], lm=FakeLM([], model="fake/own"))
+    path = program.save(tmp_path / "program")
+    own = Predict(Signature("q -> ticket: Ticket")).load(path)
+    assert own.demos == [demo]
+    assert json.loads(path.read_text())["predictors"]["self"]["lm"] == "fake/own"
+    rebuilt = load(path)
+    assert rebuilt.demos[0]["ticket"].tags == {"a", "b", "c"}
+    assert rebuilt.messages(q="y") == program.messages(q="y")
+
+
+def test_sets_are_written_in_one_order():
+    program = Predict(
+        Signature("q -> ticket: Ticket"), demos=[Example(q="x", ticket=Ticket(title="t", tags=set("cba")))]
+    )
+    assert '["a", "b", "c"]' in program.messages(q="y")[2]["content"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mipro_nb import Evaluate, Predict, exact_match, examples
+from mipro_nb import Evaluate, Predict, context, exact_match, examples
 from mipro_nb import events as ev
 from mipro_nb.errors import ConfigError, LMUnavailable, LoadError, PromptRefused
 from mipro_nb.lm import LM
@@ -131,3 +131,12 @@ def test_the_recorder_keeps_events_in_order() -> None:
         recorder(event)
     assert [type(event).__name__ for event in recorder.events] == ["StageStarted", "Noted", "Noted"]
     assert [event.message for event in recorder.of(ev.Noted)] == ["a", "b"]
+
+
+def test_a_replay_answers_what_was_recorded_under_a_schema(tmp_path: Path) -> None:
+    program = Predict("q -> tags: list[str]")
+    inner = FakeLM(lambda messages: '{"tags": ["a"]}', supports_schema=True)
+    with context(lm=RecordingLM(inner, tmp_path / "calls.jsonl")):
+        assert program(q="1").tags == ["a"]
+    with context(lm=ReplayLM(tmp_path / "calls.jsonl")):
+        assert program(q="1").tags == ["a"]
