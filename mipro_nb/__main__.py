@@ -11,7 +11,6 @@ from typing import Any
 from mipro_nb.data import split
 from mipro_nb.demo import messages
 from mipro_nb.errors import MiproError
-from mipro_nb.evaluate import Metric
 from mipro_nb.example import Example
 from mipro_nb.history import History
 from mipro_nb.lm import LM
@@ -19,6 +18,7 @@ from mipro_nb.mipro import MIPROv2
 from mipro_nb.module import Module
 from mipro_nb.predict import Predict
 from mipro_nb.progress import duration_text, score_text
+from mipro_nb.scoring import Metric
 from mipro_nb.settings import context
 from mipro_nb.signature import InputField, OutputField, Signature
 

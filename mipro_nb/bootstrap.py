@@ -14,12 +14,12 @@ from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.errors import TooManyErrors
-from mipro_nb.evaluate import ExampleResult, Metric, run_example
 from mipro_nb.example import Example, fields_of
 from mipro_nb.fieldtypes import plain
 from mipro_nb.module import Module
 from mipro_nb.pool import Pool
 from mipro_nb.predict import Predict
+from mipro_nb.scoring import ExampleResult, Metric, run_example
 from mipro_nb.signature import Signature
 
 CONTEXT_DEMOS = 3  # bootstrapped for the proposer's eyes in a zero-shot run

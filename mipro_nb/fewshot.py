@@ -8,11 +8,11 @@ from typing import TypeVar
 from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets
 from mipro_nb.checks import prepare
 from mipro_nb.errors import ConfigError, check_range
-from mipro_nb.evaluate import Metric, check_metric, check_threshold
 from mipro_nb.example import Example
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.pool import Pool
+from mipro_nb.scoring import Metric, check_metric, check_threshold
 
 M = TypeVar("M", bound=Module)
 

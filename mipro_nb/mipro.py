@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from mipro_nb.engine import execute
-from mipro_nb.evaluate import Metric
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.options import Options, Params, check_params
 from mipro_nb.plan import Plan, check_lms, make_job
+from mipro_nb.scoring import Metric
 from mipro_nb.search import STRATEGIES
 from mipro_nb.settings import settings
 

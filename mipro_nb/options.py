@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
-from mipro_nb.evaluate import Metric, check_metric, check_threshold
 from mipro_nb.events import Listener
 from mipro_nb.example import Example
 from mipro_nb.grounding import Grounding
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
+from mipro_nb.scoring import Metric, check_metric, check_threshold
 
 LARGEST_SEED = 2**32 - 1  # what NumPy, and so Optuna, takes
 AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, validation examples at most

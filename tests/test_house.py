@@ -18,7 +18,7 @@ LAYERS = [
     # programs
     ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer
-    ["pool", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search"],
+    ["pool", "scoring", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search"],
     ["options", "estimate", "plan", "progress", "engine", "mipro"],
     ["demo", "__init__", "__main__"],
 ]
