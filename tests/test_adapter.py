@@ -83,12 +83,6 @@ def test_values_are_rendered(value, text):
     assert ad.render(value) == text
 
 
-# ---- replies
-
-
-LONG = 100_000
-
-
 # ---- schemas and second attempts
 
 

@@ -20,22 +20,6 @@ def parse(spec, reply):
 LONG = 100_000
 
 
-def closed(schema):
-    """Every object of a schema lists all its properties as required and takes no others."""
-    if isinstance(schema, list):
-        return all(closed(part) for part in schema)
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object":
-        names = list(schema["properties"])
-        return (
-            schema["additionalProperties"] is False
-            and schema["required"] == names
-            and all(closed(schema["properties"][name]) for name in names)
-        )
-    return "default" not in schema and all(closed(part) for part in schema.values())
-
-
 def test_what_is_rendered_is_read_back():
     signature = Signature("q -> s, i: int, f: float, b: bool, c: Literal['X', 'x'], o: int | None, n: Optional[str]")
     values = {"s": "two\nlines", "i": -3, "f": 0.5, "b": False, "c": "x", "o": None, "n": "é"}
