@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from mipro_nb.metrics import exact_match
     from mipro_nb.mipro import MIPROv2
     from mipro_nb.module import Module
+    from mipro_nb.notebook.view import optimize
     from mipro_nb.plan import Plan
     from mipro_nb.predict import ChainOfThought, Predict, load
     from mipro_nb.propose import GroundedProposer
+    from mipro_nb.run import Run
     from mipro_nb.settings import configure, context
     from mipro_nb.signature import InputField, OutputField, Signature
 
@@ -50,6 +52,8 @@ _HOMES = {
     "MIPROv2": "mipro",
     "Plan": "plan",
     "History": "history",
+    "Run": "run",
+    "optimize": "notebook.view",
     "exact_match": "metrics",
 }
 
@@ -69,6 +73,7 @@ __all__ = [
     "Plan",
     "Predict",
     "Prediction",
+    "Run",
     "Score",
     "Signature",
     "configure",
@@ -76,6 +81,7 @@ __all__ = [
     "exact_match",
     "examples",
     "load",
+    "optimize",
     "split",
 ]
 
@@ -90,6 +96,20 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"mipro_nb.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext mipro_nb``: the magics ``%%mipro``, ``%mipro`` and ``%mipro_lm``."""
+    from mipro_nb.notebook import magic
+
+    magic.load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext mipro_nb``: IPython as it was."""
+    from mipro_nb.notebook import magic
+
+    magic.unload_ipython_extension(ipython)
 
 
 def __dir__() -> list[str]:

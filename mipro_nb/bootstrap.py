@@ -114,7 +114,9 @@ def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool) -> list[
     names = [name for name, _ in job.student.named_predictors()]
     sets: list[DemoSet] = []
     said = False
-    for number, found in enumerate(pool.map(lambda recipe: _make(job, recipe, pool.tell), wanted)):
+
+    def take(found: Bootstrapped) -> None:
+        nonlocal said
         sets.append(found.made)
         for result, kept, why in found.attempts:
             pool.emit(ev.ExampleBootstrapped(result.example, result.score, kept, why))
@@ -122,7 +124,9 @@ def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool) -> list[
         if numeric and job.threshold is None and not said:
             said = True
             pool.emit(ev.Noted("bootstrap", NUMERIC))
-        _tell(pool.emit, number, found.made, names)
+        _tell(pool.emit, len(sets) - 1, found.made, names)
+
+    pool.each(lambda recipe: _make(job, recipe, pool.tell), wanted, take)
     if any(predictor.demos for predictor in job.student.predictors):
         own = {name: tuple(predictor.demos) for name, predictor in job.student.named_predictors()}
         sets.append(DemoSet("student", own, dict.fromkeys(names, 0)))
@@ -262,7 +266,7 @@ def _demos_of(
     names = {id(predictor): name for name, predictor in predictors}
     by_name: dict[str, list[Example]] = {}
     for step in result.steps:
-        if id(step.predictor) in names:
+        if id(step.predictor) in names and step.outputs:
             demo = Example({**step.inputs, **step.outputs})
             by_name.setdefault(names[id(step.predictor)], []).append(demo)
     return {

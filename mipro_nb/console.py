@@ -10,12 +10,12 @@ def console() -> Any:
     """Return a rich Console: standard error on a terminal, else standard output as plain lines (a pipe, a notebook)."""
     from rich.console import Console
 
-    live = sys.stderr.isatty() and not _in_kernel(sys.stderr)
+    live = sys.stderr.isatty() and not in_kernel()
     options: dict[str, Any] = {} if live else {"force_terminal": False, "no_color": True}
     target = sys.stderr if live else sys.stdout
     return Console(file=target, force_jupyter=False, highlight=False, soft_wrap=True, **options)
 
 
-def _in_kernel(stream: Any) -> bool:
-    """Whether a stream is a Jupyter kernel's, which calls itself a terminal but can't move its cursor."""
-    return type(stream).__module__.startswith("ipykernel")
+def in_kernel() -> bool:
+    """Whether the standard streams are a Jupyter kernel's, which call themselves terminals but can't move a cursor."""
+    return type(sys.stderr).__module__.startswith("ipykernel")

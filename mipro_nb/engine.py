@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import uuid
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
-from mipro_nb.errors import LMError, MiproError, TooManyErrors
-from mipro_nb.evaluate import evaluate, report
+from mipro_nb.control import Control
+from mipro_nb.errors import ConfigError, LMError, TooManyErrors
+from mipro_nb.evaluate import evaluate, names_of, report
+from mipro_nb.eventlog import EventLog
 from mipro_nb.example import Example
-from mipro_nb.history import EventLog, History
+from mipro_nb.history import History
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.options import Params
@@ -33,41 +33,69 @@ UNSEEN = (
     "the program made no LM call that could be seen. Threads that it starts itself lose the run's LM and its account: "
     "start them with contextvars.copy_context().run."
 )
+OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
 
-def execute(job: Job, listeners: list[ev.Listener]) -> Module:
-    """Run a job: the three stages and the verdict. Returns the best program."""
-    history, where = History(), job.options.run_dir
-    with EventLog(where) if where is not None else contextlib.nullcontext() as log:
-        emit = ev.Emitter([history, *([log] if log else []), *listeners])
-        program = _Run(job, history, emit).go()
-        if log:
-            _save(program, log.directory / "program.json", job)
-    return program
+class Execution:
+    """A job as it is carried out: the three stages and the verdict, in the thread that calls ``run``.
 
+    Attributes:
+        history: what happened so far; other threads may read it.
+        control: what other threads ask for.
+        remarks: what went wrong without ending the run's use: an early end, a program that can't be saved.
+    """
 
-def _save(program: Module, path: Path, job: Job) -> None:
-    try:
-        with context(lm=job.task_model):
-            program.save(path)
-    except (OSError, TypeError, ValueError) as error:  # the program is still returned: it was paid for
-        warnings.warn(f"the program could not be saved to {path}: {error}", stacklevel=4)
-
-
-class _Run:
-    """One run, read from top to bottom in ``_stages``."""
-
-    def __init__(self, job: Job, history: History, emit: ev.Listener) -> None:
-        self.job, self.history, self.emit = job, history, emit
+    def __init__(self, job: Job, listeners: Sequence[ev.Listener] = (), control: Control | None = None) -> None:
+        self.job, self.history, self.control = job, History(), control or Control()
         self.candidates: Candidates | None = None
+        self.remarks: list[str] = []
+        self._strategy: Strategy | None = None
+        self._verdicts = 0
+        self._paused = False
+        self.emit = ev.Emitter([self.history, *listeners])
 
-    def go(self) -> Module:
-        """Run the stages; whatever ends them, the best so far is kept."""
+    def run(self) -> Module:
+        """Run everything; return the best program. Whatever ends the run, the best so far is kept."""
+        return self._logged(self._stages, more=False)
+
+    def extend(self, num_trials: int) -> Module:
+        """Go on with so many more trials, after ``run`` has ended; a verdict is reached anew.
+
+        Raises:
+            ConfigError: the search never began.
+        """
+        strategy = self._strategy
+        if strategy is None:
+            raise ConfigError("the run ended before its search began: there is nothing to extend.")
+        strategy.extend(num_trials)
+
+        def stages(pool: Pool) -> None:
+            self.emit(ev.RunExtended(num_trials))
+            self._try_combinations(strategy, pool)
+
+        return self._logged(stages, more=True)
+
+    def _logged(self, stages: Callable[[Pool], None], *, more: bool) -> Module:
+        where = self.job.options.run_dir
+        if where is None:
+            return self._kept(stages)
+        with EventLog(where, more=more) as log:
+            self.emit.add(log)
+            try:
+                program = self._kept(stages)
+            finally:
+                self.emit.remove(log)
+            self._save(program, log.directory / "program.json")
+        return program
+
+    def _kept(self, stages: Callable[[Pool], None]) -> Module:
+        """Run stages; whatever ends them, the best so far is kept."""
         reason = "failed"
         try:
-            self._announce()
-            with context(lm=self.job.task_model), Pool(self.job.num_threads, self._stop, self.emit) as pool:
-                self._stages(pool)
+            if self.history.started is None:
+                self._announce()
+            with context(lm=self.job.task_model), self._pool() as pool:
+                stages(pool)
             reason = "finished"
         except Stopped as stopped:
             reason = f"stopped: {stopped}"
@@ -77,23 +105,41 @@ class _Run:
             reason = f"failed: {error}"
             if self.history.best is None:
                 raise
-            warnings.warn(f"the run ended early, the best program so far is returned: {error}", stacklevel=4)
-        except MiproError as error:
+            self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
+        except Exception as error:
             reason = f"failed: {error}"
             raise
         finally:
             self.emit(ev.RunFinished(reason))
         return self.best_program()
 
+    def _pool(self) -> Pool:
+        return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
+
+    def _save(self, program: Module, path: Path) -> None:
+        try:
+            with context(lm=self.job.task_model):
+                program.save(path)
+        except (OSError, TypeError, ValueError) as error:  # the program is still returned: it was paid for
+            self.remarks.append(f"the program could not be saved to {path}: {error}")
+
     def _stages(self, pool: Pool) -> None:
         sets = self._bootstrap(pool)
         instructions = self._propose(sets, pool)
-        self.candidates = candidates = self._combine(sets, instructions)
-        self._search(candidates, pool)
-        if self.job.testset:
-            self._verdict(candidates, pool)
+        self.candidates = self._combine(sets, instructions)
+        self._try_combinations(self._begin_search(self.candidates), pool)
 
     def _stop(self) -> str | None:
+        """Return why to stop, if there is a reason; called again and again, so pauses are told here too."""
+        if self._paused != self.control.paused:
+            self._paused = self.control.paused
+            self.emit(ev.RunPaused(self._paused))
+        cost, most = self.history.usage.cost, self.job.options.max_cost
+        if most is not None and cost is not None and cost >= most:
+            return f"max_cost=${most:g} is reached"
+        return self.control.stop_reason or self._asked()
+
+    def _asked(self) -> str | None:
         check = self.job.options.stop
         try:
             found: object = check(self.history) if check is not None else None
@@ -109,7 +155,10 @@ class _Run:
         lms = {"task_model": _plain(job.task_model), "prompt_model": _plain(job.prompt_model)}
         settled = {**plain, **lms, "seed": job.seed}
         program = type(job.student).__name__
-        self.emit(ev.RunStarted(uuid.uuid4().hex, program, names, settled, shown, job.plan.sizes, versions()))
+        signatures = {name: predictor.signature.to_json() for name, predictor in job.student.named_predictors()}
+        self.emit(
+            ev.RunStarted(uuid.uuid4().hex, program, names, settled, shown, job.plan.sizes, versions(), signatures)
+        )
         for remark in job.plan.remarks:
             self.emit(ev.Noted("data", remark))
 
@@ -137,19 +186,33 @@ class _Run:
         own = next((place for place, made in enumerate(sets) if made.origin == "student"), 0)
         return Candidates(names, texts, demos, Choice(zeros, tuple(own for _ in names)))
 
-    def _search(self, candidates: Candidates, pool: Pool) -> None:
+    def _begin_search(self, candidates: Candidates) -> Strategy:
         """Stage 3."""
         job, plan = self.job, self.job.plan
         self.emit(ev.StageStarted("search", plan.trials_shown))
         schedule = Schedule(plan.num_trials, len(job.valset), plan.minibatch_size, plan.full_eval_steps)
-        strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
-        while (work := strategy.ask()) is not None:
-            scores = self._evaluate(work, candidates, job.valset, pool)
-            if work.kind == "baseline":
-                self._check_baseline(work.trial)
-            mean = strategy.tell(work, scores)
-            failed = len(work.new) - len(scores)
-            self.emit(ev.TrialFinished(work.trial, mean, len(work.examples) - failed, failed))
+        self._strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
+        return self._strategy
+
+    def _try_combinations(self, strategy: Strategy, pool: Pool) -> None:
+        while True:
+            if more := self.control.take_more():
+                strategy.extend(more)
+                self.emit(ev.RunExtended(more))
+            if (work := strategy.ask()) is None:
+                break
+            self._try(work, strategy, pool)
+        if self.job.testset:
+            self._verdict(pool)
+
+    def _try(self, work: Work, strategy: Strategy, pool: Pool) -> None:
+        trial = len(self.history.trials_by_number)  # the search's own number, until the test set was opened
+        scores = self._evaluate(trial, work, self.job.valset, pool)
+        if work.kind == "baseline":
+            self._check_baseline(trial)
+        mean = strategy.tell(work, scores)
+        failed = len(work.new) - len(scores)
+        self.emit(ev.TrialFinished(trial, mean, len(work.examples) - failed, failed))
 
     def _check_baseline(self, trial: int) -> None:
         """End a run whose program fails throughout before more is spent on it; say what can't be seen."""
@@ -161,27 +224,32 @@ class _Run:
         if not used.calls + used.cached_calls:
             self.emit(ev.Noted("search", UNSEEN))
 
-    def _evaluate(self, work: Work, candidates: Candidates, data: Sequence[Example], pool: Pool) -> dict[int, float]:
+    def _evaluate(self, trial: int, work: Work, data: Sequence[Example], pool: Pool) -> dict[int, float]:
         """Run a trial's new examples; return the scores of those that didn't fail."""
         choice = work.choice
         self.emit(
-            ev.TrialStarted(work.trial, work.kind, choice.instructions, choice.demos, len(work.examples), len(work.new))
+            ev.TrialStarted(trial, work.kind, choice.instructions, choice.demos, len(work.examples), len(work.new))
         )
         stage = "verdict" if work.kind.startswith("test") else "search"
-        done = functools.partial(report, self.emit, stage, work.trial)
-        program = candidates.apply(self.job.student, choice)
+        program = self._with(choice)
+        done = functools.partial(report, self.emit, stage, trial, names_of(program))
         items = [(number, data[number]) for number in work.new]
         params = self.job.params
         results = evaluate(program, items, params.metric, pool, done, params.max_errors)
         return {result.example: result.score for result in results if result.score is not None}
 
-    def _verdict(self, candidates: Candidates, pool: Pool) -> None:
-        """Open the sealed test set once, for the baseline and the winner alone."""
-        winner = self._winner(candidates)
-        won = winner != candidates.baseline
+    def _verdict(self, pool: Pool) -> None:
+        """Open the sealed test set, for the baseline and the winner alone."""
+        baseline, winner = self._baseline(), self._winner()
+        if baseline is None or winner is None:
+            return
+        won = winner != baseline
         self.emit(ev.StageStarted("verdict", 2 if won else 1))
-        before = self._on_test("test_baseline", candidates.baseline, candidates, pool)
-        after = self._on_test("test_best", winner, candidates, pool) if won else before
+        if self._verdicts:
+            self.emit(ev.Noted("verdict", OPENED.format(times=self._verdicts + 1)))
+        self._verdicts += 1
+        before = self._on_test("test_baseline", baseline, pool)
+        after = self._on_test("test_best", winner, pool) if won else before
         both = [number for number in before if number in after]
         if not both:
             self.emit(ev.Noted("verdict", "no test example could be scored: there is no verdict."))
@@ -189,24 +257,31 @@ class _Run:
         verdict = judge([before[number] for number in both], [after[number] for number in both], self.job.seed)
         self.emit(ev.VerdictReached(verdict))
 
-    def _on_test(self, kind: str, choice: Choice, candidates: Candidates, pool: Pool) -> dict[int, float]:
+    def _on_test(self, kind: str, choice: Choice, pool: Pool) -> dict[int, float]:
         everything = tuple(range(len(self.job.testset)))
-        work = Work(len(self.history.trials_by_number), kind, choice, everything, everything)
-        scores = self._evaluate(work, candidates, self.job.testset, pool)
+        trial = len(self.history.trials_by_number)
+        scores = self._evaluate(trial, Work(trial, kind, choice, everything, everything), self.job.testset, pool)
         mean = sum(scores.values()) / len(scores) if scores else None
-        self.emit(ev.TrialFinished(work.trial, mean, len(scores), len(everything) - len(scores)))
+        self.emit(ev.TrialFinished(trial, mean, len(scores), len(everything) - len(scores)))
         return scores
 
-    def _winner(self, candidates: Candidates) -> Choice:
+    def _baseline(self) -> Choice | None:
+        return self.candidates.baseline if self.candidates is not None else None
+
+    def _winner(self) -> Choice | None:
         best = self.history.best
-        return Choice(best.instructions, best.demos) if best else candidates.baseline
+        return Choice(best.instructions, best.demos) if best else self._baseline()
+
+    def _with(self, choice: Choice | None) -> Module:
+        """Return a copy of the student with a combination put in."""
+        if self.candidates is None or choice is None:
+            return self.job.student.deepcopy()
+        return self.candidates.apply(self.job.student, choice)
 
     def best_program(self) -> Module:
-        """Return the best fully evaluated program so far, or a copy of the student."""
-        candidates = self.candidates
-        if candidates is None or (winner := self._winner(candidates)) == candidates.baseline:
-            return self.job.student.deepcopy()
-        return candidates.apply(self.job.student, winner)
+        """Return the best fully evaluated program so far, or a copy of the student; from any thread."""
+        winner = self._winner()
+        return self._with(None if winner == self._baseline() else winner)
 
 
 def _plain(value: Any) -> Any:

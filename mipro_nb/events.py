@@ -61,7 +61,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run begins: its identity, settings (``MIPROv2.get_params()``), plan and data sizes."""
+    """A run begins: its identity, settings (``MIPROv2.get_params()``), plan and data sizes.
+
+    ``signatures`` holds each predictor's signature as plain values, so that prompts can be rebuilt from the events.
+    """
 
     run_id: str
     program: str
@@ -70,6 +73,7 @@ class RunStarted(Event):
     plan: Mapping[str, Any]
     sizes: Mapping[str, int]
     versions: Mapping[str, str]
+    signatures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,12 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ExampleScored(Event):
-    """One example of a trial was run; ``score`` None means that the call failed for good."""
+    """One example of a trial was run; ``score`` None means that the call failed for good.
+
+    Attributes:
+        output: what the program returned, as text.
+        calls: per LM call of the program its ``predictor``, ``inputs`` and ``replies`` (two after a repair).
+    """
 
     trial: int
     example: int
@@ -154,6 +163,7 @@ class ExampleScored(Event):
     error: str = ""
     feedback: str = ""
     output: str = ""
+    calls: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,20 @@ class Noted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunPaused(Event):
+    """No new call is made from now on (``paused``), or work goes on (not ``paused``)."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunExtended(Event):
+    """More combinations are tried than planned; a run that had ended goes on."""
+
+    num_trials: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished(Event):
     """A run ends; ``reason`` is ``finished``, ``stopped: ...``, ``interrupted`` or ``failed: ...``."""
 
@@ -199,6 +223,15 @@ class Emitter:
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = list(listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Hand it all further events."""
+        self._listeners.append(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Hand it no more events."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def __call__(self, event: Event) -> None:
         for listener in list(self._listeners):

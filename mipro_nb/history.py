@@ -10,23 +10,22 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mipro_nb import events as ev
 from mipro_nb import frames
 from mipro_nb.errors import LoadError, nearest
-from mipro_nb.verdict import Verdict
+from mipro_nb.eventlog import EVENTS, SURROGATES, to_line
+from mipro_nb.verdict import Verdict, interval, spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-EVENTS = "events.jsonl"  # in a run directory
-SURROGATES = "backslashreplace"  # half a character in a text is written as its JSON escape
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
 
 
@@ -35,8 +34,9 @@ class TrialRecord:
     """One trial as known so far.
 
     Attributes:
-        number, kind, instructions, demos: as in ``events.TrialStarted``.
+        number, kind, instructions, demos, planned (``examples`` there), new: as in ``events.TrialStarted``.
         score: mean over ``examples`` examples, or None while running or when all failed.
+        low, high: the score's 95% interval, see ``verdict.interval``; ``spread`` as there.
         best_so_far: the score of the best full trial when this one finished.
         scored: per example id the latest ExampleScored of this trial.
     """
@@ -46,7 +46,11 @@ class TrialRecord:
     instructions: tuple[int, ...]
     demos: tuple[int, ...]
     planned: int
+    new: int = 0
     score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
     examples: int = 0
     failed: int = 0
     best_so_far: float | None = None
@@ -60,6 +64,7 @@ class History:
     Attributes:
         events: all of them, in order.
         started, stages, bootstrap_attempts, demo_sets, instructions, notes, verdict, reason: as the events told.
+        paused: whether the run is paused.
         baseline: the full evaluation of the program as it was given, once finished.
         best: the best fully evaluated trial so far; of equals the earliest, so that the baseline must be
             beaten. Trials that miss examples (failed calls) are compared on those that both were scored on.
@@ -85,6 +90,8 @@ class History:
         self.notes: list[ev.Noted] = []
         self.verdict: Verdict | None = None
         self.reason: str | None = None
+        self._held: float | None = None
+        self._idle: dict[str, float] = {}
         for event in events:
             self(event)
 
@@ -114,11 +121,42 @@ class History:
                 self.verdict = event.verdict
             case ev.RunFinished():
                 self.reason = event.reason
+                self._hold(event.at)
+            case ev.RunPaused():
+                self._hold(event.at) if event.paused else self._go_on(event.at)
+            case ev.RunExtended():
+                self._extend(event)
+
+    def _hold(self, at: float) -> None:
+        self._held = at if self._held is None else self._held
+
+    def _go_on(self, at: float) -> None:
+        if self._held is not None and self.stage is not None:
+            self._idle[self.stage] = self._idle.get(self.stage, 0.0) + at - self._held
+        self._held = None
+
+    def _extend(self, event: ev.RunExtended) -> None:
+        """The search goes on; what came after it doesn't count for its pace."""
+        search, verdict = self.stages.pop("search"), self.stages.pop("verdict", None)
+        self.stages["search"] = dataclasses.replace(search, total=search.total + event.num_trials)
+        self._held = verdict.at if verdict is not None else self._held
+        self._go_on(event.at)
+        self.reason = None
+
+    @property
+    def paused(self) -> bool:
+        return self._held is not None and self.reason is None
+
+    def working_seconds(self, now: float) -> float:
+        """Seconds that the present stage has worked, pauses not counted; 0 before the first stage."""
+        stage = self.stages.get(self.stage or "")
+        until = self._held if self._held is not None else now
+        return max(0.0, until - stage.at - self._idle.get(stage.stage, 0.0)) if stage else 0.0
 
     def _fold_trial(self, event: ev.TrialStarted | ev.ExampleScored | ev.TrialFinished) -> None:
         if isinstance(event, ev.TrialStarted):
             self.trials_by_number[event.trial] = TrialRecord(
-                event.trial, event.kind, event.instructions, event.demos, event.examples
+                event.trial, event.kind, event.instructions, event.demos, event.examples, event.new
             )
             self._mark_best(self.trials_by_number[event.trial])
             return
@@ -129,6 +167,11 @@ class History:
                 self._scores.setdefault((trial.instructions, trial.demos), {})[event.example] = event.score
             return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
+        if event.score is not None:
+            scores = self._scores.get((trial.instructions, trial.demos)) or {}
+            own = {**(scores if not trial.kind.startswith("test") else {}), **_scores(trial)}
+            trial.spread = spread_of(own.values())
+            trial.low, trial.high = interval(event.score, event.examples, trial.spread)
         if trial.kind in ev.FULL and trial.score is not None and (self.best is None or self._beats(trial, self.best)):
             self.best = trial
         if trial.kind == "baseline" and trial.score is not None:
@@ -215,38 +258,5 @@ class History:
         return history
 
 
-class EventLog:
-    """A listener that appends each event to ``events.jsonl`` of a run directory, and flushes it.
-
-    Args:
-        directory: made if it doesn't exist; an older log in it is replaced.
-    """
-
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._file = (self.directory / EVENTS).open("w", encoding="utf-8", errors=SURROGATES)
-
-    def __enter__(self) -> EventLog:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        with contextlib.suppress(OSError):  # a full disk; the Emitter has said so
-            self._file.close()
-
-    def __call__(self, event: ev.Event) -> None:
-        self._file.write(to_line(event))
-        self._file.flush()
-
-
-def to_line(event: ev.Event) -> str:
-    """Return one JSON line; what JSON doesn't know is written as text."""
-    return json.dumps(ev.to_json(event), ensure_ascii=False, default=_plain) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value)
+def _scores(trial: TrialRecord) -> dict[int, float]:
+    return {number: one.score for number, one in trial.scored.items() if one.score is not None}

@@ -7,14 +7,16 @@ Language Model Programs", arXiv 2406.11695, and DSPy's implementation of it.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from mipro_nb.engine import execute
+from mipro_nb.engine import Execution
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.options import Options, Params, check_params
-from mipro_nb.plan import Plan, check_lms, make_job
+from mipro_nb.plan import Job, Plan, check_lms, make_job
+from mipro_nb.run import Run
 from mipro_nb.scoring import Metric
 from mipro_nb.search import STRATEGIES
 from mipro_nb.settings import settings
@@ -23,12 +25,22 @@ M = TypeVar("M", bound=Module)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _takes_options(method: F) -> F:
-    """Show the keywords of ``Options`` in a method's signature, so that ``help`` and completion know them."""
-    own = [p for p in inspect.signature(method).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(Options).parameters.values()]
-    method.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
-    return method
+def takes(*others: Callable[..., Any]) -> Callable[[F], F]:
+    """Show the keywords of others in a function's signature, so that ``help`` and completion know them.
+
+    Of keywords with the same name the function's own counts, then that of the last of the others.
+    """
+
+    def shown(function: F) -> F:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        more = [
+            p.replace(kind=p.KEYWORD_ONLY) for other in others for p in inspect.signature(other).parameters.values()
+        ]
+        every = {p.name: p for p in (*more, *own)}.values()
+        function.__signature__ = inspect.Signature(sorted(every, key=lambda p: p.kind))  # type: ignore[attr-defined]
+        return function
+
+    return shown
 
 
 class MIPROv2:
@@ -79,12 +91,12 @@ class MIPROv2:
         """Return the constructor's settings by name."""
         return {name: getattr(self._params, name) for name in Params.__slots__}
 
-    @_takes_options
+    @takes(Options)
     def plan(self, student: Module, **options: Any) -> Plan:
         """Return what ``compile`` with the same arguments would do and cost, without one LM call."""
         return make_job(self._params, student, Options.read(options)).plan
 
-    @_takes_options
+    @takes(Options)
     def compile(self, student: M, **options: Any) -> M:
         """Optimize; block until done; return the best program as a new one.
 
@@ -97,8 +109,7 @@ class MIPROv2:
             LMError, TooManyErrors: when the LM is out of reach before the program was evaluated; later
                 such an end is a warning, and the best so far is returned.
         """
-        job = make_job(self._params, student, Options.read(options))
-        check_lms(job)
+        job = self._job(student, options)
         if job.options.requires_permission_to_run and not _permitted(job.plan):
             return student.deepcopy()
         listeners = list(job.options.listeners)
@@ -106,7 +117,31 @@ class MIPROv2:
             from mipro_nb.progress import TerminalProgress
 
             listeners.append(TerminalProgress())
-        return cast(M, execute(job, listeners))
+        execution = Execution(job, listeners)
+        program = execution.run()
+        for remark in execution.remarks:
+            warnings.warn(remark, stacklevel=2)
+        return cast(M, program)
+
+    @takes(Options)
+    def start(self, student: Module, **options: Any) -> Run:
+        """Optimize in a thread of its own; return the run at once: to watch, pause, stop, extend, or wait for.
+
+        The keywords are those of ``compile``. With ``requires_permission_to_run`` nothing is spent until
+        ``run.start()``, or the Start button of its view.
+
+        Raises:
+            ConfigError, DataError: before anything is spent.
+        """
+        run = Run(self._job(student, options))
+        if not run.job.options.requires_permission_to_run:
+            run.start()
+        return run
+
+    def _job(self, student: Module, options: dict[str, Any]) -> Job:
+        job = make_job(self._params, student, Options.read(options))
+        check_lms(job)
+        return job
 
 
 def _permitted(plan: Plan) -> bool:

@@ -26,11 +26,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a predictor in a trace: the predictor object, its inputs and its outputs."""
+    """One call of a predictor in a trace.
+
+    Attributes:
+        predictor: the object itself.
+        inputs, outputs: by field; ``outputs`` is empty where the call failed or its reply can't be read.
+        replies: what the LM wrote; two after a repair.
+    """
 
     predictor: Predict
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
+    replies: tuple[str, ...] = ()
 
 
 trace: contextvars.ContextVar[list[Step] | None] = contextvars.ContextVar("mipro_nbtrace", default=None)

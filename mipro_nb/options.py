@@ -21,7 +21,7 @@ AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, valid
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The keywords of ``compile`` and ``plan``, in one place.
+    """The keywords of ``compile``, ``start`` and ``plan``, in one place.
 
     Attributes:
         trainset: for demos and proposals.
@@ -36,7 +36,9 @@ class Options:
             what the proposer is shown.
         view_data_batch_size: examples per call of the dataset's summary.
         seed: None takes the constructor's; 0 is a seed.
-        requires_permission_to_run: show the plan and ask before the first call.
+        requires_permission_to_run: show the plan and ask before the first call: a prompt, or a Start button.
+        max_cost: US dollars; the run ends with the best so far once they are spent. What is in flight then is
+            still paid, at most one call per thread.
         listeners: called with every event, see ``events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text ends the run with the best so far.
         run_dir: a directory that gets ``events.jsonl`` and ``program.json``.
@@ -59,6 +61,7 @@ class Options:
     view_data_batch_size: int = 10
     seed: int | None = None
     requires_permission_to_run: bool = False
+    max_cost: float | None = None
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
     run_dir: str | os.PathLike[str] | None = None
@@ -84,6 +87,9 @@ class Options:
         for f in fields(cls):
             if isinstance(f.default, bool) and not isinstance(getattr(options, f.name), bool):
                 raise ConfigError(f"{f.name}={getattr(options, f.name)!r}: True or False is needed.")
+        cost = options.max_cost
+        if cost is not None and not (isinstance(cost, int | float) and not isinstance(cost, bool) and cost > 0):
+            raise ConfigError(f"max_cost={cost!r}: US dollars, a number above 0, or None, is needed.")
         if options.stop is not None and not callable(options.stop):
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):

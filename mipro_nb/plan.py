@@ -159,10 +159,15 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
 
 
 def check_lms(job: Job) -> None:
-    """Raise ConfigError if a predictor, of the student or the teacher, has no LM to ask."""
+    """Raise ConfigError if a predictor, of student or teacher, has no LM, or no price where ``max_cost`` needs one."""
     for program in (job.student, job.bootstrapping.teacher):
         for name, predictor in program.named_predictors():
-            if predictor.lm is None and job.task_model is None:
+            lm = _first(predictor.lm, job.task_model)
+            if lm is not None and job.options.max_cost is not None and lm.prices() is None:
+                raise ConfigError(
+                    f"max_cost={job.options.max_cost:g}: the price of {lm.model!r} is unknown; drop max_cost."
+                )
+            if lm is None:
                 raise ConfigError(
                     f"predictor {name!r} has no LM: call mipro_nb.configure(lm=mipro_nb.LM('local/smollm2-135m')), "
                     "or give task_model=."

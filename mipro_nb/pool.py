@@ -18,8 +18,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+go_ahead: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("mipro_nb_go_ahead", default=None)
+
+
 class Stopped(Exception):
     """Work was ended on purpose; ``str()`` gives the reason."""
+
+
+def checkpoint() -> None:
+    """Wait here while the run is paused; raise Stopped in a worker whose run was ended."""
+    go, ended = go_ahead.get(), cancelled.get()
+    while go is not None and not go.wait(0.1):
+        if ended is not None and ended.is_set():
+            break
+    if ended is not None and ended.is_set():
+        raise Stopped("the work was ended")
 
 
 class Pool:
@@ -32,6 +45,7 @@ class Pool:
         num_threads: how many work at the same time, 1 or more.
         stop: asked again and again; a text ends the work with ``Stopped``.
         emit: gets the events that workers ``tell``, in the thread that waits.
+        go: workers start nothing while it is cleared; None: there is no pause.
     """
 
     def __init__(
@@ -39,10 +53,11 @@ class Pool:
         num_threads: int,
         stop: StopCheck = lambda: None,
         emit: Listener = lambda event: None,
+        go: threading.Event | None = None,
     ) -> None:
         check_range("num_threads", num_threads, 1)
         self._executor = futures.ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
-        self._stop, self.emit = stop, emit
+        self._stop, self.emit, self._go = stop, emit, go
         self._cancelled = threading.Event()
         self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
@@ -72,11 +87,14 @@ class Pool:
             Stopped: the stop check gave a reason. What was running has ended and was given to ``done``.
         """
         self._check()
-        token = cancelled.set(self._cancelled)
-        try:
-            tasks = [self._executor.submit(contextvars.copy_context().run, work, item) for item in items]
-        finally:
-            cancelled.reset(token)
+
+        def start(item: T) -> R:
+            cancelled.set(self._cancelled)
+            go_ahead.set(self._go)
+            checkpoint()
+            return work(item)
+
+        tasks = [self._executor.submit(contextvars.copy_context().run, start, item) for item in items]
         waiting = set(tasks)
         try:
             while waiting:
@@ -92,6 +110,20 @@ class Pool:
             for task in waiting:
                 task.cancel()
         return [task.result() for task in tasks]
+
+    def each(self, work: Callable[[T], R], items: Iterable[T], take: Callable[[R], None]) -> None:
+        """Like ``map``, with each result given to ``take`` in the order of the items, as soon as it can be."""
+        arrived: dict[int, R] = {}
+        taken = 0
+
+        def done(pair: tuple[int, R]) -> None:
+            nonlocal taken
+            arrived[pair[0]] = pair[1]
+            while taken in arrived:
+                take(arrived.pop(taken))
+                taken += 1
+
+        self.map(lambda pair: (pair[0], work(pair[1])), enumerate(items), done)
 
     def _finish(self, waiting: set[futures.Future[R]], done: Callable[[R], None]) -> None:
         """Let the calls in flight end, without further tries, and keep what they bring: it is paid for."""

@@ -74,19 +74,28 @@ class Predict(Module):
         schema = adapter.json_schema(self.signature) if adapter.needs_json(self.signature) else None
         options: dict[str, Any] = {"schema": schema} if schema and lm.supports_schema else {}
         options |= sampling_in_force()
-        reply = lm.complete(turns, **options).text
+        heard: list[str] = []
+        outputs: dict[str, Any] = {}
         try:
-            outputs = replies.parse(self.signature, reply)
+            outputs = self._ask(lm, turns, options, heard)
+        finally:
+            steps = trace.get()
+            if steps is not None:
+                steps.append(Step(self, dict(inputs), outputs, tuple(heard)))
+        return Prediction(outputs)
+
+    def _ask(
+        self, lm: LM, turns: list[adapter.Message], options: Mapping[str, Any], heard: list[str]
+    ) -> dict[str, Any]:
+        heard.append(lm.complete(turns, **options).text)
+        try:
+            return replies.parse(self.signature, heard[-1])
         except ParseError as first:
-            again = lm.complete(replies.repair(turns, first), **options).text
+            heard.append(lm.complete(replies.repair(turns, first), **options).text)
             try:
-                outputs = replies.parse(self.signature, again)
+                return replies.parse(self.signature, heard[-1])
             except ParseError:
                 raise first from None
-        steps = trace.get()
-        if steps is not None:
-            steps.append(Step(self, dict(inputs), outputs))
-        return Prediction(outputs)
 
     def _check(self, inputs: Mapping[str, Any]) -> None:
         known = list(self.signature.input_fields)

@@ -39,7 +39,7 @@ def seconds_left(history: History, now: float) -> float | None:
     done = steps_done(history)
     if stage is None or not done:
         return None
-    return (now - stage.at) / done * max(0, stage.total - done)
+    return history.working_seconds(now) / done * max(0, stage.total - done)
 
 
 def score_text(score: float | None, examples: int) -> str:
@@ -98,7 +98,7 @@ class TerminalProgress:
             self._live.start()
         line = self._line(event)
         if isinstance(event, ev.RunFinished):
-            self._close()
+            self.close()
         if line:
             self._console.print(line, markup=False)
 
@@ -108,7 +108,8 @@ class TerminalProgress:
 
         return Panel(Text("\n".join(summary_lines(self._history, time.time()))), title="MIPROv2", title_align="left")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Take the panel off the screen."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -123,7 +123,7 @@ class GroundedProposer:
         *,
         last: bool,
     ) -> list[Proposal]:
-        """Ask for all wanted instructions side by side; return those to ask for again."""
+        """Ask for all wanted instructions side by side; take them in order; return those to ask for again."""
         predictors = dict(program.named_predictors())
 
         def ask(proposal: Proposal) -> _Answer:
@@ -131,7 +131,8 @@ class GroundedProposer:
             return self._call(given, proposal, pool.tell)
 
         again: list[Proposal] = []
-        for answer in pool.map(ask, wanted):
+
+        def take(answer: _Answer) -> None:
             proposal, own = answer.proposal, chosen[answer.proposal.predictor]
             text, why = (answer.text, answer.dropped) if answer.dropped else usable(answer.text)
             if text and text.casefold() in (known.casefold() for known in own):
@@ -145,6 +146,8 @@ class GroundedProposer:
                 own.append(text)
             else:
                 again.append(replace(proposal, rollout=proposal.rollout + 1000))
+
+        pool.each(ask, wanted, take)
         return again
 
     def _wanted(self, name: str, index: int, sets: Sequence[DemoSet]) -> Proposal:

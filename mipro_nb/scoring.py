@@ -25,6 +25,7 @@ from mipro_nb.errors import (
 )
 from mipro_nb.example import Example, Score, fields_of
 from mipro_nb.module import Module, Step, tracing
+from mipro_nb.pool import Stopped, checkpoint
 from mipro_nb.settings import sampling
 from mipro_nb.usage import track_usage
 
@@ -44,7 +45,7 @@ class ExampleResult:
         prediction: what the program returned, or None.
         error: why there is no prediction, or empty.
         feedback: the metric's, if it returned a ``Score``.
-        steps: the predictors' inputs and outputs.
+        steps: the predictors' inputs, outputs and replies; failed calls have no outputs.
         usage, notes: of the LM calls made.
     """
 
@@ -80,13 +81,14 @@ def run_example(
         LMRefused, ConfigError: nothing that another example could change.
         MetricError: the metric raised or returned what is no score.
     """
+    checkpoint()
     with track_usage() as account, tracing() as steps:
         failure: ExampleResult | None = None
         prediction = None
         try:
             with sampling(**(options or {})):
                 prediction = program(**fields_of(Example.inputs(example)))
-        except (LMRefused, ConfigError, MetricError, UnknownPrompt):
+        except (LMRefused, ConfigError, MetricError, UnknownPrompt, Stopped):
             raise
         except ParseError as error:
             told = f"ParseError: {error} The reply was: {error.reply[:LONGEST_OUTPUT]!r}"
@@ -95,7 +97,8 @@ def run_example(
             failure = ExampleResult(number, None, error=_told(error))
         except Exception as error:  # noqa: BLE001 (the program failed on what the LM wrote: that is its score)
             failure = ExampleResult(number, 0.0, error=_told(error))
-        result = failure or _scored(number, example, prediction, metric, list(steps) if trace else None)
+        done = [step for step in steps if step.outputs]
+        result = failure or _scored(number, example, prediction, metric, done if trace else None)
         return replace(result, steps=tuple(steps), usage=account.usage, notes=tuple(account.notes))
 
 

@@ -118,6 +118,9 @@ class Strategy(Protocol):
     def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
         """Take the scores of ``work.new`` (missing ones left out); return the trial's mean, or None if all are."""
 
+    def extend(self, num_trials: int) -> None:
+        """Try so many combinations more, also when the search was over."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -145,6 +148,7 @@ class MiproStrategy:
         self._rng = random.Random(f"minibatch/{seed}")
         self._known: dict[Choice, _Known] = {}
         self._trials = 0
+        self._asked, self._wanted = 0, schedule.num_trials
         self._space = self._distributions(optuna)
         sampler = optuna.samplers.TPESampler(
             n_startup_trials=10,
@@ -162,6 +166,12 @@ class MiproStrategy:
     def ask(self) -> Work | None:
         return self._work
 
+    def extend(self, num_trials: int) -> None:
+        self._wanted += num_trials
+        if self._work is None:
+            self._plan = self._combinations()
+            self._work = next(self._plan, None)
+
     def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
         known = self._known[work.choice]
         known.scores.update(scores)
@@ -178,13 +188,16 @@ class MiproStrategy:
 
     def _run(self) -> Generator[Work, float | None, None]:
         """The schedule, read from top to bottom; each ``yield`` is a trial and gives back its mean."""
-        schedule, everything = self._schedule, tuple(range(self._schedule.examples))
-        score = yield self._trial("baseline", self._candidates.baseline, everything)
+        score = yield self._trial("baseline", self._candidates.baseline, tuple(range(self._schedule.examples)))
         self._book(self._candidates.baseline, score)
+        yield from self._combinations()
+
+    def _combinations(self) -> Generator[Work, float | None, None]:
+        """Up to the wanted number of combinations, the full evaluations of the best of them in between."""
+        schedule, everything = self._schedule, tuple(range(self._schedule.examples))
         batch = schedule.minibatch_size
-        for number in range(1, schedule.num_trials + 1):
-            if self._exhausted():
-                return
+        while self._asked < self._wanted and not self._exhausted():
+            self._asked += 1
             trial = self._study.ask(self._space)
             choice = self._choice(trial.params)
             chosen = everything if batch is None else tuple(self._rng.sample(everything, batch))
@@ -194,7 +207,7 @@ class MiproStrategy:
             else:
                 self._study.tell(trial, score)
                 self._known[choice].means.append(score)
-            if batch is not None and (number % schedule.full_eval_steps == 0 or number == schedule.num_trials):
+            if batch is not None and (self._asked % schedule.full_eval_steps == 0 or self._asked == self._wanted):
                 leader = self._leader()
                 if leader is not None:
                     score = yield self._trial("full", leader, everything)

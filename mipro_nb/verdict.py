@@ -8,12 +8,14 @@ is McNemar's exact one for booleans, a sign-flip permutation test for other scor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+Z = 1.959964  # of the normal distribution, for LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,31 @@ def judge(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Ver
     word = "improved" if sure and low > 0 else "worse" if sure and high < 0 else "not shown"
     baseline, best = float(np.mean(before)), float(np.mean(after))
     return Verdict(word, len(difference), baseline, best, mean, low, high, p_value, fixed, broken)
+
+
+def interval(mean: float, examples: int, spread: float | None = None) -> tuple[float, float]:
+    """Return the 95% interval of a mean score: Wilson's (1927) for booleans, else normal, kept inside [0, 1].
+
+    Args:
+        mean: a fraction, over ``examples`` examples, 1 or more.
+        spread: standard deviation of the single scores; None: they are booleans.
+
+    >>> interval(0.5, 100)
+    (0.404, 0.596)
+    """
+    if spread is None:
+        weight = Z * Z / examples
+        centre, half = mean + weight / 2, Z * math.sqrt(mean * (1 - mean) / examples + weight / (4 * examples))
+        low, high = (centre - half) / (1 + weight), (centre + half) / (1 + weight)
+    else:
+        half = Z * spread / math.sqrt(examples)
+        low, high = mean - half, mean + half
+    return round(max(0.0, low), 3), round(min(1.0, high), 3)
+
+
+def spread_of(scores: Collection[float]) -> float | None:
+    """Return the standard deviation of scores, or None if all are booleans."""
+    return None if all(score in (0.0, 1.0) for score in scores) else statistics.pstdev(scores)
 
 
 def mcnemar(fixed: int, broken: int) -> float:

@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from mipro_nb import History
+import mipro_nb as mn
+from mipro_nb import History, verdict
 from mipro_nb import events as ev
 from mipro_nb.errors import LoadError
-from mipro_nb.history import EventLog
+from mipro_nb.eventlog import EventLog
 from mipro_nb.verdict import Verdict
 
 STARTED = ev.RunStarted("id", "Route", ("self",), {"seed": 0}, {}, {"valset": 2}, {})
@@ -229,3 +230,37 @@ def test_no_line_is_more_than_json(tmp_path):
     History(RUN).write(tmp_path / "a.jsonl")
     for line in (tmp_path / "a.jsonl").read_bytes().splitlines()[:3]:
         assert set(json.loads(line)) >= {"event", "at"}
+
+
+def search(*events):
+    return mn.History([ev.StageStarted("search", 4, at=0.0), ev.TrialStarted(0, "baseline", (0,), (), 2, 2), *events])
+
+
+def test_a_trial_has_an_interval_of_its_own_scores():
+    history = search(ev.ExampleScored(0, 0, 1.0), ev.ExampleScored(0, 1, 0.0), ev.TrialFinished(0, 0.5, 2, 0))
+    assert (history.baseline.low, history.baseline.high) == verdict.interval(0.5, 2)
+    history = search(ev.ExampleScored(0, 0, 0.25), ev.ExampleScored(0, 1, 0.75), ev.TrialFinished(0, 0.5, 2, 0))
+    assert (history.baseline.low, history.baseline.high) == verdict.interval(0.5, 2, 0.25)
+
+
+def test_pauses_dont_count_as_work():
+    history = search(ev.RunPaused(True, at=10.0))
+    assert (history.paused, history.working_seconds(500.0)) == (True, 10.0)
+    history(ev.RunPaused(False, at=110.0))
+    assert (history.paused, history.working_seconds(120.0)) == (False, 20.0)
+
+
+def test_an_extension_brings_the_search_back():
+    history = search(ev.TrialFinished(0, 0.5, 2, 0), ev.StageStarted("verdict", 1, at=20.0))
+    history(ev.RunFinished("finished", at=30.0))
+    assert history.stage == "verdict"
+    history(ev.RunExtended(3, at=100.0))
+    assert (history.stage, history.reason, history.stages["search"].total) == ("search", None, 7)
+    assert history.working_seconds(105.0) == 25.0
+    history(ev.StageStarted("verdict", 1, at=110.0))
+    assert history.working_seconds(111.0) == 1.0
+
+
+def test_a_stop_while_paused_isnt_a_pause():
+    history = search(ev.RunPaused(True, at=10.0), ev.RunFinished("stopped: as asked", at=11.0))
+    assert not history.paused

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from mipro_nb.errors import ConfigError
-from mipro_nb.pool import Pool, Stopped
+from mipro_nb.pool import Pool, Stopped, checkpoint
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -117,3 +117,37 @@ def test_no_items_are_no_work():
 def test_no_threads_are_refused():
     with pytest.raises(ConfigError, match="num_threads=0"):
         Pool(0)
+
+
+def test_each_gives_results_in_order_as_soon_as_it_can():
+    first = threading.Event()
+    taken = []
+
+    def work(number):
+        if number == 0:
+            assert first.wait(30)
+        elif number == 3:
+            first.set()
+        return number
+
+    with Pool(4) as pool:
+        pool.each(work, range(8), taken.append)
+    assert taken == list(range(8))
+
+
+def test_workers_wait_while_there_is_no_go_ahead():
+    go, done = threading.Event(), []
+    threading.Timer(0.5, lambda: (done.append("go"), go.set())).start()
+    with Pool(2, go=go) as pool:
+        pool.map(lambda n: done.append(n), range(4))
+    assert done[0] == "go"
+
+
+def test_a_stop_frees_workers_that_wait_for_the_go_ahead():
+    asked = iter([None, None, "enough", "enough"])
+    with pytest.raises(Stopped, match="enough"), Pool(2, lambda: next(asked, "enough"), go=threading.Event()) as pool:
+        pool.map(lambda n: pytest.fail("it must not start"), range(4))
+
+
+def test_a_checkpoint_outside_of_a_pool_does_nothing():
+    assert checkpoint() is None

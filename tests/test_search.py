@@ -347,3 +347,35 @@ def test_a_run_starts_from_the_demos_that_the_program_came_with() -> None:
     assert baseline.demos == (len(sets) - 1,)
     assert sets[-1].origin == "student"
     assert best.demos == [own], "no other set is better"
+
+
+def drawn(strategy, score=0.5):
+    works = []
+    while (work := strategy.ask()) is not None:
+        works.append(work)
+        strategy.tell(work, dict.fromkeys(work.new, score))
+    return works
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+def test_an_extended_search_goes_on_where_it_was(batch):
+    candidates = Candidates(
+        ("p",), (tuple("abcdefgh"),), (tuple((mn.Example(n=n),) for n in range(8)),), Choice((0,), (0,))
+    )
+    strategy = MiproStrategy(candidates, Schedule(4, 10, batch), 0)
+    first = drawn(strategy)
+    strategy.extend(3)
+    more = drawn(strategy)
+    assert [work.trial for work in (*first, *more)] == list(range(len(first) + len(more)))
+    assert sum(work.kind != "baseline" for work in more if batch is None or work.kind == "minibatch") == 3
+    assert more[-1].kind == "full"
+    done = [(work.choice, example) for work in (*first, *more) for example in work.new]
+    assert len(done) == len(set(done)), "no combination is run twice on the same example"
+
+
+def test_an_exhausted_search_stays_over_when_extended():
+    candidates = Candidates(("p",), (("a", "b"),), (), Choice((0,)))
+    strategy = MiproStrategy(candidates, Schedule(20, 4, None), 0)
+    drawn(strategy)
+    strategy.extend(5)
+    assert strategy.ask() is None

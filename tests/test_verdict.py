@@ -1,6 +1,6 @@
 import pytest
 
-from mipro_nb.verdict import judge, mcnemar
+from mipro_nb.verdict import interval, judge, mcnemar, spread_of
 
 
 def test_many_fixed_examples_are_an_improvement():
@@ -51,3 +51,22 @@ def test_the_same_seed_gives_the_same_interval():
 def test_the_sentence_names_examples_and_interval():
     text = str(judge([0.0] * 12, [1.0] * 12))
     assert text.startswith("improved: 0.0% -> 100.0% on 12 test examples, +100.0 points")
+
+
+@pytest.mark.parametrize(
+    ("mean", "examples", "spread", "wanted"),
+    [
+        (0.0, 10, None, (0.0, 0.278)),  # Wilson's intervals as statsmodels' proportion_confint gives them
+        (1.0, 10, None, (0.722, 1.0)),
+        (0.5, 100, None, (0.404, 0.596)),
+        (0.5, 100, 0.1, (0.48, 0.52)),
+        (0.01, 4, 0.5, (0.0, 0.5)),
+    ],
+)
+def test_the_interval_of_a_mean_score(mean, examples, spread, wanted):
+    assert interval(mean, examples, spread) == pytest.approx(wanted, abs=0.001)
+
+
+def test_the_spread_tells_booleans_from_numbers():
+    assert spread_of([0.0, 1.0, 1.0]) is None
+    assert spread_of([0.25, 0.75]) == 0.25

@@ -1,0 +1,58 @@
+"""What a person asks of a run while it goes on: stop, pause, more trials. Any thread may ask."""
+
+from __future__ import annotations
+
+import threading
+
+from mipro_nb.errors import check_range
+
+
+class Control:
+    """Wishes, left here by a button or a method; the run looks for them again and again.
+
+    Attributes:
+        go: cleared while the run is paused; workers wait for it before each example.
+    """
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._more = 0
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why to stop, or None."""
+        return self._reason
+
+    @property
+    def paused(self) -> bool:
+        """Whether new calls wait."""
+        return not self.go.is_set()
+
+    def stop(self, reason: str) -> None:
+        """Ask for the end; the first reason counts. A paused run ends too."""
+        with self._lock:
+            self._reason = self._reason or reason
+
+    def pause(self) -> None:
+        """Ask that no new call is made."""
+        self.go.clear()
+
+    def unpause(self) -> None:
+        """Let work go on."""
+        self.go.set()
+
+    def extend(self, num_trials: int) -> None:
+        """Ask for more trials, 1 or more; ConfigError for anything else. A stop that was asked for is taken back."""
+        check_range("num_trials", num_trials, 1)
+        with self._lock:
+            self._more += num_trials
+            self._reason = None
+
+    def take_more(self) -> int:
+        """Return how many trials were asked for since the last time."""
+        with self._lock:
+            more, self._more = self._more, 0
+        return more

@@ -1,0 +1,54 @@
+"""The event log: a run's events as JSON lines in its run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mipro_nb import events as ev
+
+EVENTS = "events.jsonl"  # in a run directory
+SURROGATES = "backslashreplace"  # half a character in a text is written as its JSON escape
+
+
+class EventLog:
+    """A listener that appends each event to ``events.jsonl`` of a run directory, and flushes it.
+
+    Args:
+        directory: made if it doesn't exist; an older log in it is replaced.
+        more: keep the older log and append to it.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], *, more: bool = False) -> None:
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._file = (self.directory / EVENTS).open("a" if more else "w", encoding="utf-8", errors=SURROGATES)
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        with contextlib.suppress(OSError):  # a full disk; the Emitter has said so
+            self._file.close()
+
+    def __call__(self, event: ev.Event) -> None:
+        self._file.write(to_line(event))
+        self._file.flush()
+
+
+def to_line(event: ev.Event) -> str:
+    """Return one JSON line; what JSON doesn't know is written as text."""
+    return json.dumps(ev.to_json(event), ensure_ascii=False, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

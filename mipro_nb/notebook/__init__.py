@@ -1,0 +1,1 @@
+"""The notebook: the live view, the magic, the charts, and what a saved notebook shows."""

@@ -1,0 +1,155 @@
+"""Feed: the one that sends. A thread folds the run's events into a few small messages a second for every part."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mipro_nb import events as ev
+from mipro_nb.notebook import closeup, wire
+from mipro_nb.notebook.part import SENDING, Part
+
+logger = logging.getLogger(__name__)
+
+PERIOD = 0.25  # seconds between two messages, at least
+HEARTBEAT = 20.0  # seconds between two messages, at most: a server takes a silent kernel for an idle one
+LOOK = 0.5  # seconds between two looks at what no event tells
+TAIL = 20  # trials sent with every change; older ones are packed, and sent again when there are so many more
+SLOW = 2.0  # seconds between two looks at the examples while the baseline is being evaluated
+LIVE = ("running", "paused", "stopping")
+
+
+class Snapshot:
+    """The wire's values of a source, computed again only where something has changed."""
+
+    def __init__(self, source: wire.Source) -> None:
+        self._source = source
+        self._keys: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
+        self._packed = 0
+        self.beat = 0
+
+    def take(self, now: float) -> dict[str, Any]:
+        """Return all traits' values as of now."""
+        history = self._source.history
+        trials = history.trials
+        done = sum(trial.finished for trial in trials)
+        before = closeup.baseline_of(history)
+        slot = now // SLOW if before is not None and not before.finished else 0
+        best = history.best.number if history.best is not None else None
+        told = (len(history.instructions), len(history.demo_sets))
+        if not self._packed <= done <= self._packed + TAIL:
+            self._packed = done - done % TAIL
+        self._keep("_base", self._packed, lambda: packed([wire.trial_row(t) for t in trials[: self._packed]]))
+        self._values["_tail"] = [wire.trial_row(trial) for trial in trials[self._packed :]]
+        self._keep("_texts", told, lambda: packed(wire.texts(history)))
+        self._keep("_stats", done, lambda: wire.stats(history))
+        self._keep("_examples", (slot, best, before is not None), lambda: packed(closeup.examples(history)))
+        self._keep("_prompt", (slot, best, before is not None), lambda: packed(closeup.prompt(history)))
+        self._values["_status"] = wire.status(self._source, now, self.beat)
+        return dict(self._values)
+
+    def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> None:
+        if self._keys.get(name, self) != key:  # at first the key is one that nothing equals
+            self._values[name] = make()
+            self._keys[name] = key
+
+
+def packed(value: Any) -> bytes:
+    """Return a value as gzip of JSON; the same value gives the same bytes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return gzip.compress(text.encode("utf-8", "backslashreplace"), 6, mtime=0)
+
+
+class Feed:
+    """Sends what happens to the parts of a view, while there is something to tell.
+
+    Args:
+        source: what is shown; its events come in by calling this.
+        ended: called in the feed's thread each time the run has ended and all parts know.
+        sent: called in the feed's thread after each round of messages.
+    """
+
+    def __init__(
+        self, source: wire.Source, ended: Callable[[], None] = lambda: None, sent: Callable[[], None] = lambda: None
+    ) -> None:
+        self._source, self._ended, self._sent = source, ended, sent
+        self._snapshot = Snapshot(source)
+        self._parts: list[Part] = []
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._shown_status = ""
+
+    def __call__(self, event: ev.Event) -> None:
+        """Note that something happened (a listener: returns at once)."""
+        self.poke()
+
+    def poke(self) -> None:
+        """Send soon."""
+        self._wake.set()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="mipro_nb feed", daemon=True)
+                self._thread.start()
+
+    def state(self) -> dict[str, Any]:
+        """Return the values of all traits as of now."""
+        with SENDING:
+            return self._snapshot.take(time.time())
+
+    def attach(self, part: Part) -> None:
+        """Send to this part too, from now on."""
+        with SENDING:
+            self._parts.append(part)
+        self.poke()
+
+    def _loop(self) -> None:
+        last = 0.0
+        while True:
+            self._rest(last)
+            live = self._source.status in LIVE
+            self._wake.clear()
+            self._publish()
+            last = time.monotonic()
+            if not live and not self._wake.is_set():
+                self._finish()
+                with self._lock:
+                    if not self._wake.is_set():
+                        self._thread = None
+                        return
+
+    def _rest(self, last: float) -> None:
+        """Wait until there is something to send, and not too soon after the last time."""
+        while not self._wake.wait(LOOK):
+            if time.monotonic() - last >= HEARTBEAT or self._source.status != self._shown_status:
+                break
+        time.sleep(max(0.0, last + PERIOD - time.monotonic()))
+
+    def _publish(self) -> None:
+        self._snapshot.beat += 1
+        try:
+            state = self.state()
+            self._shown_status = state["_status"]["state"]
+            for part in list(self._parts):
+                self._tell(part, state)
+            self._sent()
+        except Exception:
+            logger.exception("the live view could not be updated")
+
+    def _tell(self, part: Part, state: Mapping[str, Any]) -> None:
+        if part.closed:
+            self._parts.remove(part)
+        elif not part.take(state):
+            self._wake.set()  # the rest goes with the next round
+
+    def _finish(self) -> None:
+        try:
+            self._ended()
+        except Exception:
+            logger.exception("the output could not be frozen")

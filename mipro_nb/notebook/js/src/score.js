@@ -1,0 +1,25 @@
+// Small pieces that tables share: a score with its interval, the sign of a kind of trial.
+
+import { el } from "./dom.js";
+import { isNumber, percent, range } from "./format.js";
+
+/** A score, and under it its interval and `more` (what it stands on, for narrow tables). */
+export function scoreCell(score, low, high, more = "") {
+  const interval = range(low, high);
+  return [
+    el("span", { class: "mipro-num", text: percent(score) }),
+    ...(interval ? [el("span", { class: "mipro-under", text: interval })] : []),
+    ...(more ? [el("span", { class: "mipro-under mipro-narrow", text: more })] : []),
+  ];
+}
+
+/** The mark of the chart beside the word: square, circle, diamond. */
+export function kindCell(kind) {
+  const word = { baseline: "baseline", minibatch: "minibatch", full: "full" }[kind] ?? kind;
+  return [el("span", { class: "mipro-kind", "data-kind": kind, "aria-hidden": "true" }), word];
+}
+
+export function scoreOrState(trial) {
+  if (isNumber(trial.score)) return percent(trial.score);
+  return trial.failed && trial.done >= trial.planned ? "failed" : "running";
+}

@@ -1,0 +1,81 @@
+"""Where a view is shown: displays that can be updated, frozen when the run is over, or written as plain text."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mipro_nb.notebook.part import SENDING
+
+if TYPE_CHECKING:
+    from mipro_nb.notebook.wire import Source
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+PERIOD = 1.0  # seconds between two lines of text, at least
+EMPTY: Mapping[str, Any] = {"text/plain": ""}
+
+
+class Outputs:
+    """The cells' outputs that show one widget: each a pair of displays, of the view and of the frozen chart."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[str, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._pairs)
+
+    def show(self, bundle: Mapping[str, Any]) -> None:
+        """Display a bundle, and below it room for a chart."""
+        pair = (uuid.uuid4().hex, uuid.uuid4().hex)
+        self._pairs.append(pair)
+        _publish(bundle, pair[0], update=False)
+        _publish(EMPTY, pair[1], update=False)
+
+    def update(self, bundle: Mapping[str, Any]) -> None:
+        """Put a bundle in place of what is displayed; the charts stay."""
+        for view, _ in self._pairs:
+            _publish(bundle, view, update=True)
+
+    def freeze(self, bundle: Mapping[str, Any], chart: Mapping[str, Any]) -> None:
+        """Put what a saved notebook can show in place of the views, and forget about them."""
+        pairs, self._pairs = self._pairs, []
+        for view, room in pairs:
+            _publish(bundle, view, update=True)
+            _publish(chart, room, update=True)
+
+
+def bundle_of(model_id: str, text: str) -> dict[str, Any]:
+    """Return what displays a widget, and a text for front ends that can't."""
+    return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": model_id}, "text/plain": text}
+
+
+def _publish(bundle: Mapping[str, Any], display_id: str, *, update: bool) -> None:
+    from IPython.display import display, update_display
+
+    with SENDING:
+        show: Callable[..., Any] = update_display if update else display
+        show(dict(bundle), raw=True, display_id=display_id)
+
+
+@contextlib.contextmanager
+def line_of(source: Source) -> Iterator[Callable[[], None]]:
+    """Give a function that writes where the run is, in a few lines of this cell's output that are updated in place."""
+    from mipro_nb.progress import summary_lines
+
+    here, shown, last = uuid.uuid4().hex, False, 0.0
+
+    def show(final: bool = False) -> None:
+        nonlocal shown, last
+        now = time.time()
+        if final or now - last >= PERIOD:
+            text = "\n".join([f"{source.name}: {source.status}", *summary_lines(source.history, now)])
+            _publish({"text/plain": text}, here, update=shown)
+            shown, last = True, now
+
+    try:
+        yield show
+    finally:
+        show(final=True)

@@ -1,0 +1,200 @@
+"""The live view of a run, and ``optimize``, which starts a run and shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import fields
+from typing import Any
+
+import traitlets
+
+from mipro_nb.errors import ConfigError, MiproError, nearest
+from mipro_nb.example import Example
+from mipro_nb.mipro import MIPROv2, takes
+from mipro_nb.module import Module
+from mipro_nb.notebook import closeup, static
+from mipro_nb.notebook.feed import LIVE, Feed
+from mipro_nb.notebook.kernel import at_shutdown, soon
+from mipro_nb.notebook.outputs import Outputs, bundle_of
+from mipro_nb.notebook.part import Part
+from mipro_nb.options import Options
+from mipro_nb.run import Run
+from mipro_nb.scoring import Metric
+
+MOST = 1_000  # trials that one press of Extend adds at most
+PATIENCE = 3.0  # seconds in which a front end that can show widgets says so
+TEXT_PERIOD = 2.0  # seconds between two updates of plain text
+
+
+class RunView(Part):
+    """The live view of a run: a widget with the run's own methods.
+
+    ``view.progress``, ``view.chart``, ``view.candidates``, ``view.examples`` and ``view.prompt`` are its
+    parts, each a widget to be shown alone; what is selected in one is selected in all. When the run ends,
+    the cell's output freezes into text, tables and a chart that a saved notebook keeps; shown again,
+    the view is live again.
+
+    Attributes:
+        run: the ``Run``.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._outputs = Outputs()
+        self._heard_of_it = self._as_text = False
+        self._next_text = 0.0
+        self._parts: dict[str, Part] = {}
+        self._feed = Feed(run, self._freeze_at_end, self._write)
+        super().__init__("all", self._feed.state(), self._heard)
+        run.listen(self._feed)
+        self._feed.attach(self)
+        at_shutdown(self._shut_down)
+
+    @property
+    def progress(self) -> Part:
+        """Stages, what was found, what was spent, and the buttons."""
+        return self._part_alone("progress")
+
+    @property
+    def chart(self) -> Part:
+        """The trials' scores, and instructions by demo sets."""
+        return self._part_alone("chart")
+
+    @property
+    def candidates(self) -> Part:
+        """The table of instructions and demo sets. (``view.run.candidates`` is the DataFrame.)"""
+        return self._part_alone("candidates")
+
+    @property
+    def examples(self) -> Part:
+        """The examples, baseline beside best. (``view.run.examples`` is the DataFrame.)"""
+        return self._part_alone("examples")
+
+    @property
+    def prompt(self) -> Part:
+        """The exact messages of the best program, before and after."""
+        return self._part_alone("prompt")
+
+    def _part_alone(self, kind: str) -> Part:
+        part = self._parts.get(kind)
+        if part is None or part.closed:
+            part = self._parts[kind] = Part(kind, self._feed.state(), self._heard, selected=self.selected)
+            traitlets.link((self, "selected"), (part, "selected"))
+            self._feed.attach(part)
+        return part
+
+    def freeze(self) -> None:
+        """Put text, tables and a chart that need no kernel in place of the live views shown so far."""
+        if not self._outputs:
+            return
+        history = self.run.history
+        self._outputs.freeze(static.frozen(history, self.run.status), static.frozen_chart(history))
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in _of_run():
+            return getattr(self.run, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *_of_run()]
+
+    def __await__(self) -> Generator[Any, None, Module]:
+        return self.run.__await__()
+
+    def __repr__(self) -> str:
+        return repr(self.run)
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:  # inside other widgets
+        return bundle_of(self.model_id, repr(self)), {}
+
+    def _ipython_display_(self) -> None:
+        text = static.plain(self.run.history, time.time()) if self.run.history.events else repr(self)
+        if self.run.status in LIVE or self.run.status == "waiting" or self._heard_of_it:
+            self._outputs.show(bundle_of(self.model_id, text))
+            soon(PATIENCE, self._listen_for_a_widget)
+        else:  # ended, and no front end that shows widgets was ever heard of
+            self._outputs.show({"text/plain": text})
+            self.freeze()
+
+    def _listen_for_a_widget(self) -> None:
+        """Begin to write text where the front end, having had the time, didn't say that it shows the widget."""
+        self._as_text = not self._heard_of_it
+
+    def _write(self) -> None:
+        """In a front end without widgets: plain text, updated in place."""
+        if self._as_text and not self._heard_of_it and time.monotonic() >= self._next_text:
+            self._next_text = time.monotonic() + TEXT_PERIOD
+            self._outputs.update(bundle_of(self.model_id, static.plain(self.run.history, time.time())))
+
+    def _freeze_at_end(self) -> None:
+        if self.run.status not in LIVE and self.run.status != "waiting":
+            self.freeze()
+
+    def _shut_down(self) -> None:
+        self.run.stop("the kernel was shut down")
+        self.freeze()
+
+    def _heard(self, part: Part, content: Any) -> None:
+        """Do what a button or a click asks; what isn't understood is left."""
+        match content:
+            case {"do": "hello"}:
+                self._heard_of_it = True
+            case {"do": "start" | "pause" | "unpause" as wish}:
+                getattr(self.run, wish)()
+            case {"do": "stop"}:
+                self.run.stop()
+            case {"do": "extend", "n": int(count)} if 1 <= count <= MOST:
+                self._extend(count)
+            case {"do": "example", "id": int(number), "ask": int(ask)}:
+                part.send({"to": ask, **closeup.example(self.run.history, number)})
+            case {"do": "examples", "change": str(wanted), "query": str(query), "start": int(first), "ask": int(ask)}:
+                part.send({"to": ask, **closeup.examples(self.run.history, wanted, query, max(0, first))})
+        self._feed.poke()
+
+    def _extend(self, count: int) -> None:
+        with contextlib.suppress(MiproError):  # the run has failed since the button was drawn; the view will say so
+            self.run.extend(count)
+
+
+def view_of(run: Run) -> RunView:
+    """Return the view of a run: always the same one, unless it was closed."""
+    known: RunView | None = getattr(run, "_view", None)
+    if known is None or known.closed:
+        known = RunView(run)
+        run._view = known
+    return known
+
+
+def _of_run() -> list[str]:
+    """The public names of Run, which a view has too."""
+    return [name for name, _ in inspect.getmembers(Run) if not name.startswith("_")]
+
+
+@takes(Options, MIPROv2)
+def optimize(program: Module, *, metric: Metric, trainset: Sequence[Example], **options: Any) -> RunView:
+    """Optimize a program; return the live view of the run at once.
+
+    Takes every setting of ``MIPROv2`` and every keyword of its ``compile``, described there and at
+    ``mipro_nb.options.Options``.
+
+    Raises:
+        ConfigError, DataError: before anything is spent.
+
+    >>> from mipro_nb import Predict, examples, exact_match
+    >>> from mipro_nb.testing import FakeLM
+    >>> data = examples([{"q": "1", "a": "1"}] * 8, inputs=["q"])
+    >>> view = optimize(Predict("q -> a", lm=FakeLM(lambda _: "1")), metric=exact_match, trainset=data,
+    ...                 prompt_model=FakeLM(lambda _: "Copy."))
+    >>> view.run.result().predictors[0].signature.instructions
+    'Given the fields `q`, produce the fields `a`.'
+    """
+    compiles, known = [field.name for field in fields(Options)], list(inspect.signature(optimize).parameters)
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"argument {name!r} is not known; accepted: {', '.join(known)}.{nearest(name, known)}")
+    constructs = {name: value for name, value in options.items() if name not in compiles}
+    rest = {name: value for name, value in options.items() if name in compiles}
+    return view_of(MIPROv2(metric, **constructs).start(program, trainset=trainset, **rest))

@@ -1,0 +1,205 @@
+"""What the front end draws: History -> small plain values. Pure; ``js/`` reads them, ``feed`` sends them.
+
+Scores are fractions, times are seconds, money is US dollars. Texts are texts: the front end never
+takes them for HTML.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from mipro_nb import events as ev
+from mipro_nb.frames import standings
+from mipro_nb.history import History, TrialRecord
+from mipro_nb.notebook.charts import choice_text
+from mipro_nb.notebook.closeup import as_text, rounded
+from mipro_nb.notebook.text import cut
+from mipro_nb.notebook.worddiff import word_diff
+from mipro_nb.plan import Plan
+from mipro_nb.progress import seconds_left, steps_done
+
+TITLES = {
+    "bootstrap": "Bootstrap demo sets",
+    "propose": "Propose instructions",
+    "search": "Search combinations",
+    "verdict": "Verdict on the test set",
+}
+KINDS = ("baseline", "minibatch", "full")
+NOTES = 8
+DEMO_TEXT = 600  # characters of a demo's field
+
+
+class Source(Protocol):
+    """What a view shows: a ``Run``, or anything that has as much to tell."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def plan(self) -> Plan | None: ...
+    @property
+    def max_cost(self) -> float | None: ...
+    @property
+    def extendable(self) -> bool: ...
+
+    error: BaseException | None
+
+
+def status(source: Source, now: float, beat: int) -> dict[str, Any]:
+    """Return where the run is, what it has found, and what it has spent."""
+    history = source.history
+    state, started = source.status, history.started
+    events = history.events
+    usage = history.usage
+    return {
+        "program": source.name,
+        "predictors": list(started.predictors) if started else [],
+        "state": state,
+        "reason": history.reason or "",
+        "error": f"{type(source.error).__name__}: {source.error}" if source.error is not None else "",
+        "plan": str(source.plan) if state == "waiting" and source.plan is not None else "",
+        "stage": history.stage or "",
+        "stages": _stages(history, source.plan),
+        "left": rounded(seconds_left(history, now), 0) if state in ("running", "paused") else None,
+        "elapsed": rounded((events[-1].at if history.reason else now) - events[0].at, 1) if events else 0.0,
+        "best": _trial(history, history.best),
+        "baseline": _trial(history, history.baseline),
+        "usage": {**asdict(usage), "cached": usage.cached_calls, "cost": rounded(usage.cost, 6)},
+        "expected": _expected(source.plan),
+        "max_cost": source.max_cost,
+        "verdict": asdict(history.verdict) if history.verdict is not None else None,
+        "notes": [note.message for note in history.notes[-NOTES:]],
+        "extendable": source.extendable,
+        "beat": beat,
+    }
+
+
+def _stages(history: History, plan: Plan | None) -> list[dict[str, Any]]:
+    names = list(TITLES)
+    if plan is not None and not plan.sizes.get("test"):
+        names.remove("verdict")
+    shown = []
+    for name in names:
+        stage = history.stages.get(name)
+        present = name == history.stage and stage is not None
+        total = stage.total if stage else 0
+        done = steps_done(history) if present else total if stage and name != history.stage else 0
+        shown.append(
+            {"name": name, "title": TITLES[name], "done": done, "total": total, "detail": _detail(history, name)}
+        )
+    return shown
+
+
+def _detail(history: History, stage: str) -> str:
+    if stage == "bootstrap":
+        return _attempts(history.bootstrap_attempts)
+    if stage == "propose" and history.instructions:
+        dropped = sum(note.stage == "propose" for note in history.notes)
+        return f"{len(history.instructions)} instructions" + (f", {dropped} notes" if dropped else "")
+    if stage in ("search", "verdict"):
+        running = [t for t in list(history.trials_by_number.values()) if not t.finished]
+        if running and running[-1].kind.startswith("test") == (stage == "verdict") and not history.reason:
+            trial = running[-1]
+            kind = {"test_baseline": "baseline", "test_best": "best program"}.get(trial.kind, trial.kind)
+            head = kind if stage == "verdict" else f"trial {trial.number}, {kind}"
+            return f"{head}: {len(trial.scored)} of {trial.new} examples"
+    return ""
+
+
+def _attempts(attempts: Sequence[ev.ExampleBootstrapped]) -> str:
+    if not attempts:
+        return ""
+    kept = sum(attempt.kept for attempt in attempts)
+    why = Counter(_kind_of(attempt.why) for attempt in list(attempts) if not attempt.kept)
+    told = ", ".join(f"{count} x {reason}" for reason, count in why.most_common(4))
+    return f"{kept} demos kept, {len(attempts) - kept} dropped" + (f": {told}" if told else "")
+
+
+def _kind_of(why: str) -> str:
+    """Shorten a reason to its kind: an error to its name, a score to itself."""
+    head = why.split(":")[0].strip()
+    return cut(head if head.isidentifier() else why, 60)
+
+
+def _trial(history: History, trial: TrialRecord | None) -> dict[str, Any] | None:
+    if trial is None:
+        return None
+    names = history.started.predictors if history.started else ()
+    return {
+        "score": rounded(trial.score),
+        "low": trial.low,
+        "high": trial.high,
+        "examples": trial.examples,
+        "trial": trial.number,
+        "choice": choice_text(names, trial),
+    }
+
+
+def _expected(plan: Plan | None) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    total = plan.total
+    cost = [total.cost.low, total.cost.likely, total.cost.high] if total.cost is not None else None
+    return {"calls": [total.calls.low, total.calls.likely, total.calls.high], "cost": cost}
+
+
+def trial_row(trial: TrialRecord) -> list[Any]:
+    """Return a trial as the front end's row: see ``js/`` for its columns."""
+    return [
+        trial.number,
+        KINDS.index(trial.kind) if trial.kind in KINDS else 2,
+        rounded(trial.score),
+        trial.low,
+        trial.high,
+        trial.examples,
+        rounded(trial.best_so_far),
+        list(trial.instructions),
+        list(trial.demos),
+        len(trial.scored),
+        trial.planned,
+        trial.failed,
+    ]
+
+
+def texts(history: History) -> dict[str, Any]:
+    """Return every instruction, with its difference from the original one, and every demo set."""
+    own = {one.predictor: one.text for one in history.instructions if one.index == 0}
+    instructions = [
+        {
+            "predictor": one.predictor,
+            "index": one.index,
+            "text": one.text,
+            "origin": one.origin,
+            "tip": one.tip,
+            "diff": [list(part) for part in word_diff(own[one.predictor], one.text)] if one.index else [],
+        }
+        for one in list(history.instructions)
+    ]
+    demos = [
+        {
+            "predictor": made.predictor,
+            "index": made.index,
+            "origin": made.origin,
+            "bootstrapped": made.bootstrapped,
+            "demos": [{name: cut(as_text(value), DEMO_TEXT) for name, value in demo.items()} for demo in made.demos],
+        }
+        for made in list(history.demo_sets)
+    ]
+    return {"instructions": instructions, "demos": demos}
+
+
+def stats(history: History) -> dict[str, Any]:
+    """Return the mean score of every candidate that was tried, and which combination leads."""
+    rows = [
+        [place, int(kind == "demos"), index, rounded(found.mean), *found.interval, found.examples, found.trials]
+        for (place, kind, index), found in standings(history).items()
+    ]
+    best = history.best
+    winner = {"instructions": list(best.instructions), "demos": list(best.demos)} if best is not None else None
+    return {"rows": rows, "winner": winner}

@@ -1,0 +1,260 @@
+"""Run: the handle of an optimization that goes on in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from mipro_nb import console
+from mipro_nb import events as ev
+from mipro_nb.control import Control
+from mipro_nb.engine import Execution
+from mipro_nb.errors import ConfigError
+from mipro_nb.history import History
+from mipro_nb.module import Module
+from mipro_nb.plan import Job, Plan
+from mipro_nb.progress import TerminalProgress, summary_lines
+from mipro_nb.settings import settings
+
+if TYPE_CHECKING:
+    import altair as alt
+    import pandas as pd
+
+
+class Run:
+    """A run of MIPROv2 in a thread of its own. ``MIPROv2.start`` and ``mipro_nb.optimize`` make it.
+
+    Displays as the live view in a notebook. ``result()``, ``wait()`` or ``await run`` wait for its end; a
+    kernel interrupt while they wait stops the run, and keeps the best so far. While ``wait()`` holds the
+    kernel the view's buttons can't be heard; ``await run`` leaves them free.
+
+    Attributes:
+        plan: what the run does and may cost.
+        history: what happened so far.
+        error: what ended the run, or None.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._control = Control()
+        self._execution = Execution(job, tuple(job.options.listeners), self._control)
+        self._context = contextvars.copy_context()  # settings and the notebook cell that prints go to
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ended: Future[Module] = Future()
+        self.error: BaseException | None = None
+        self._view: Any = None  # kept by notebook.view, so that a run has one
+
+    @property
+    def name(self) -> str:
+        """The program's class."""
+        return type(self.job.student).__name__
+
+    @property
+    def plan(self) -> Plan:
+        return self.job.plan
+
+    @property
+    def max_cost(self) -> float | None:
+        """US dollars that the run may spend, or None."""
+        return self.job.options.max_cost
+
+    @property
+    def history(self) -> History:
+        return self._execution.history
+
+    @property
+    def status(self) -> str:
+        """Where it is: waiting (for permission), running, paused, stopping, finished, stopped or failed."""
+        if self._thread is None and not self._ended.done():
+            return "waiting"
+        if not self._ended.done():
+            return "stopping" if self._control.stop_reason else "paused" if self._control.paused else "running"
+        reason = self.history.reason or ""
+        if self.error is not None or reason.startswith("failed"):
+            return "failed"
+        return "finished" if reason == "finished" else "stopped"
+
+    @property
+    def program(self) -> Module:
+        """The best fully evaluated program so far, as a new one; the program itself before there is one."""
+        return self._execution.best_program()
+
+    def listen(self, listener: ev.Listener) -> None:
+        """Hand a listener all events from now on, in the run's thread; it must return soon."""
+        self._execution.emit.add(listener)
+
+    def start(self) -> None:
+        """Begin, once permission is given; a run that has begun goes on undisturbed."""
+        with self._lock:
+            if self._thread is None and not self._ended.done():
+                self._begin(self._execution.run)
+
+    def stop(self, reason: str = "as asked") -> None:
+        """End soon: calls in flight come in, the best so far is kept. A run that has ended stays as it is."""
+        with self._lock:
+            if self.status == "waiting":
+                self._ended.set_result(self.program)
+                return
+        if not self._ended.done():
+            self._control.stop(reason)
+
+    def pause(self) -> None:
+        """Make no new call until ``unpause``; calls in flight come in."""
+        self._control.pause()
+
+    def unpause(self) -> None:
+        """Go on after ``pause``."""
+        self._control.unpause()
+
+    def extend(self, num_trials: int = 10) -> None:
+        """Try so many combinations more; a run that has ended goes on, and reaches its verdict anew.
+
+        Raises:
+            ConfigError: no whole number of 1 or more, or the run ended before its search began.
+        """
+        with self._lock:
+            if self._ended.done() and not self.extendable:
+                raise ConfigError("the run ended before its search began, or failed: start a new one.")
+            self._control.extend(num_trials)
+            if self._ended.done():
+                self._control.unpause()
+                self._ended, self.error = Future(), None
+                self._begin(lambda: self._execution.extend(self._control.take_more()))
+
+    @property
+    def extendable(self) -> bool:
+        """Whether ``extend`` can add trials."""
+        return self.error is None and self._execution.candidates is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, with one line of progress; return whether it was reached.
+
+        Args:
+            timeout: seconds, or None for as long as it takes.
+
+        A keyboard interrupt stops the run, and the wait goes on until it has ended; a second one is raised.
+
+        Raises:
+            ConfigError: the run waits for permission.
+        """
+        if self.status == "waiting":
+            raise ConfigError("the run waits for permission: call start(), or press Start.")
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._shown() as show:
+            while True:
+                try:
+                    while not self._ended.done() and (until is None or time.monotonic() < until):
+                        show()
+                        with contextlib.suppress(TimeoutError):
+                            self._ended.exception(
+                                0.2 if until is None else min(0.2, max(0.0, until - time.monotonic()))
+                            )
+                    return self._ended.done()
+                except KeyboardInterrupt:
+                    if self.status == "stopping":
+                        raise
+                    self.stop("interrupted")
+
+    def result(self, timeout: float | None = None) -> Module:
+        """Wait, then return the best program.
+
+        Raises:
+            TimeoutError: the run goes on.
+            MiproError: what ended the run, if it has nothing to return.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"the run goes on after {timeout:g} s; it is {self.status}.")
+        return self._ended.result()
+
+    def __await__(self) -> Generator[Any, None, Module]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Module:
+        ended = asyncio.wrap_future(self._ended)
+        try:
+            return await asyncio.shield(ended)
+        except asyncio.CancelledError:  # what a kernel interrupt is to a cell that awaits
+            self.stop("interrupted")
+            return await ended
+
+    def _begin(self, work: Any) -> None:
+        ended = self._ended
+        self._thread = threading.Thread(
+            target=self._context.copy().run, args=(self._work, work, ended), name="mipro_nb run", daemon=True
+        )
+        self._thread.start()
+
+    def _work(self, work: Any, ended: Future[Module]) -> None:
+        try:
+            program = work()
+            while more := self._last(ended, program):
+                program = self._execution.extend(more)
+        except BaseException as error:  # noqa: BLE001 (kept for result(), and shown by every view)
+            self.error = error
+            ended.set_exception(error)
+
+    def _last(self, ended: Future[Module], program: Module) -> int:
+        """Declare the end, unless more trials were asked for while the verdict was under way."""
+        with self._lock:
+            more = self._control.take_more()
+            if not more:
+                ended.set_result(program)
+        return more
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[Any]:
+        """Give a function that shows progress while somebody waits: text in a notebook, a panel on a terminal."""
+        if not settings().progress or self._ended.done():
+            yield lambda: None
+        elif console.in_kernel():
+            from mipro_nb.notebook.outputs import line_of
+
+            with line_of(self) as show:
+                yield show
+        else:
+            panel = TerminalProgress()
+            for event in list(self.history.events):
+                panel(event)
+            self.listen(panel)
+            try:
+                yield lambda: None
+            finally:
+                self._execution.emit.remove(panel)
+                panel.close()
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial, see ``frames.trials``."""
+        return self.history.trials_frame()
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """One row per instruction and demo set, see ``frames.candidates``."""
+        return self.history.candidates_frame()
+
+    @property
+    def examples(self) -> pd.DataFrame:
+        """One row per validation example, baseline beside best, see ``frames.examples``."""
+        return self.history.examples_frame()
+
+    def chart(self) -> alt.VConcatChart | alt.Chart:
+        """Return the trials' scores, and instructions by demo sets, as an Altair chart."""
+        from mipro_nb.notebook.charts import run_chart
+
+        return run_chart(self.history)
+
+    def __repr__(self) -> str:
+        lines = "\n".join(summary_lines(self.history, time.time()))
+        return f"Run of {self.name}, {self.status}\n{lines}"
+
+    def _ipython_display_(self) -> None:
+        from mipro_nb.notebook.view import view_of
+
+        view_of(self)._ipython_display_()
