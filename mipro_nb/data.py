@@ -195,7 +195,8 @@ def split_counts(
 ) -> tuple[list[Example], ...]:
     """Like ``split``, with the number of examples of each part instead of its share."""
     if not counts or min(counts) < 1 or sum(counts) > len(data):
-        raise DataError(f"{len(data)} examples are too few for parts of {list(counts)}: no part may be empty.")
+        size = "1 example is" if len(data) == 1 else f"{len(data)} examples are"
+        raise DataError(f"{size} too few for parts of {list(counts)}: no part may be empty.")
     if stratify is not None:
         for example in data:
             if stratify not in example:

@@ -166,4 +166,15 @@ def source(program: Module) -> str:
         return steps
     with contextlib.suppress(OSError, TypeError):
         return cut_text(inspect.getsource(type(program)), CODE_CHARACTERS)
-    return f"class {type(program).__name__}(Module):\n{steps}"
+    head = f"class {type(program).__name__}(Module):\n"
+    return cut_text(head + (_methods(type(program)) or steps), CODE_CHARACTERS)
+
+
+def _methods(kind: type) -> str:
+    """Return the code of a class's methods: of a class made in a notebook that is all that can be had (Python 3.11)."""
+    found = []
+    for method in vars(kind).values():
+        if inspect.isfunction(method):
+            with contextlib.suppress(OSError, TypeError):
+                found.append(inspect.getsource(method))
+    return "\n".join(found)

@@ -253,9 +253,9 @@ def test_fractions_out_of_range_are_refused(fractions):
         split(labelled(*"ab" * 10), *fractions)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_too_few_examples_are_refused(count):
-    with pytest.raises(DataError, match=f"{count} examples are too few for parts of .*no part may be empty"):
+@pytest.mark.parametrize(("count", "told"), [(0, "0 examples are"), (1, "1 example is"), (3, "3 examples are")])
+def test_too_few_examples_are_refused(count, told):
+    with pytest.raises(DataError, match=f"{told} too few for parts of .*no part may be empty"):
         split([Example(n=n) for n in range(count)], 0.1, 0.9)
 
 

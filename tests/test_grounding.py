@@ -75,3 +75,23 @@ def test_the_program_is_shown_as_code_or_as_outline():
 
 def test_examples_are_described_on_one_line():
     assert describe({"q": "a\n b", "n": [1, 2]}) == "q: a b; n: [1, 2]"
+
+
+def test_the_code_of_a_class_made_in_a_notebook_is_that_of_its_methods():
+    """Its file can't be found, its methods' can: as IPython does it."""
+    import linecache
+
+    code = (
+        "class Answer(mn.Module):\n"
+        "    def __init__(self):\n"
+        "        self.answer = mn.Predict('q -> a')\n\n"
+        "    def forward(self, q):\n"
+        "        return self.answer(q=q.strip())\n"
+    )
+    name = "/tmp/ipykernel_1/123.py"
+    linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+    namespace = {"mn": mn, "__name__": "__main__"}
+    exec(compile(code, name, "exec"), namespace)
+    shown = source(namespace["Answer"]())
+    assert shown.startswith("class Answer(Module):")
+    assert "self.answer(q=q.strip())" in shown

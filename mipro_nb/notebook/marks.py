@@ -252,10 +252,12 @@ def _heat(means: Any, ink: Any) -> Any:
         alt.Tooltip("trials:Q"),
     ]
     scale = alt.Scale(scheme="viridis", domain=[0, 1])
-    rects = cells.mark_rect().encode(color=alt.Color("place:Q", scale=scale, legend=None), tooltip=tips)
-    outline = {"filled": False, "strokeWidth": 3, "cornerRadius": 2, "aria": False, "color": ink}
-    won = cells.transform_filter("datum.winner").mark_rect(**outline)
-    letters = cells.mark_text(aria=False, fontSize=11).encode(
+    rects = cells.mark_rect(invalid=None).encode(color=alt.Color("place:Q", scale=scale, legend=None), tooltip=tips)
+    outline = {"invalid": None, "filled": False, "strokeWidth": 3, "cornerRadius": 2, "aria": False, "color": ink}
+    # no filter, also of invalid values: all layers of a facet must have the same data
+    opaque = alt.condition("datum.winner", alt.value(1), alt.value(0))
+    won = cells.mark_rect(**outline).encode(opacity=opaque)
+    letters = cells.mark_text(aria=False, fontSize=11, invalid=None).encode(
         text=alt.Text("mean:Q", format=".0%"),
         color=alt.condition("datum.place > 0.6", alt.value("black"), alt.value("white")),
         tooltip=tips,

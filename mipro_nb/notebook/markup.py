@@ -15,7 +15,7 @@ from mipro_nb.notebook.worddiff import word_diff
 
 LINE = "1px solid rgba(128,128,128,.4)"
 _PRE = (
-    "white-space:pre-wrap;overflow-wrap:anywhere;font-family:inherit;margin:0;padding:0;background:none;color:inherit"
+    "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;font-family:inherit;margin:0;padding:0;background:none;color:inherit"
 )
 _CELL = f"text-align:left;vertical-align:top;padding:3px 12px 3px 0;border-bottom:{LINE}"
 _TABLE = "border-collapse:collapse;border:none;margin:4px 0 8px 0;font-size:inherit;table-layout:auto"

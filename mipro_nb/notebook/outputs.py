@@ -53,8 +53,11 @@ def bundle_of(model_id: str, text: str) -> dict[str, Any]:
 
 
 def _publish(bundle: Mapping[str, Any], display_id: str, *, update: bool) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
     from IPython.display import display, update_display
 
+    if not InteractiveShell.initialized():  # the shell has gone: nothing is left to display to
+        return
     with SENDING:
         show: Callable[..., Any] = update_display if update else display
         show(dict(bundle), raw=True, display_id=display_id)

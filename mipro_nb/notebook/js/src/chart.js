@@ -45,16 +45,21 @@ function figure(session, { title, name, dataset, onClick, extra, note, adapt = (
   const node = el("figure", { class: `mipro-figure mipro-figure-${name}` }, el("figcaption", {}, heading, extra), image, note ? el("p", { class: "mipro-under", text: note }) : null);
   let plot = null;
   let rows = [];
+  let signals = {};
   const fail = (error) => {
     plot?.close();
     plot = null;
     canvas.replaceChildren(el("p", { class: "mipro-failed", text: `The chart can't be drawn here (${error?.message ?? error}).` }));
   };
+  const fill = () => {
+    plot?.set(rows);
+    for (const [signal, value] of Object.entries(signals)) plot?.signal(signal, value);
+  };
   const open = () => {
     if (!session.specs[name]) return fail("its description is missing");
     try {
       plot ??= new Plot({ spec: adapt(session.specs[name]), dataset, node: canvas, tooltip: tooltip(session), onClick, onError: fail });
-      plot.set(rows);
+      fill();
       plot.theme(inks(session.root));
     } catch (error) {
       fail(error);
@@ -79,9 +84,10 @@ function figure(session, { title, name, dataset, onClick, extra, note, adapt = (
   });
   return {
     node,
-    set(next, label) {
+    set(next, label, more = {}) {
       rows = next;
-      plot?.set(rows);
+      signals = more;
+      fill();
       attr(image, "aria-label", label);
     },
   };
@@ -124,6 +130,12 @@ function withoutCrowding(spec) {
   return { ...spec, marks };
 }
 
+/** As high as the chart beside it, as long as the numbers can be read. */
+function rowHeight(trials, place) {
+  const instructions = new Set(trials.map((trial) => trial.instructions[place])).size;
+  return Math.max(16, Math.min(28, Math.floor(250 / Math.max(1, instructions))));
+}
+
 function heatFigure(session) {
   const select = el("select", { class: "mipro-input", "aria-label": "Predictor of the heat map", hidden: true });
   const drawn = figure(session, {
@@ -147,7 +159,7 @@ function heatFigure(session) {
     const rows = finished.map((trial) => [trial.number, cellRow(trial, place(), predictors[place()] ?? "", winner)]);
     // without demo sets there is one column: the table of candidates says the same
     show(drawn.node, finished.some((trial) => trial.demos.length > 0));
-    drawn.set(rows, `Mean score of each instruction with each demo set${predictors.length > 1 ? ` of ${predictors[place()]}` : ""}, from ${rows.length} trials. The Candidates table has the numbers.`);
+    drawn.set(rows, `Mean score of each instruction with each demo set${predictors.length > 1 ? ` of ${predictors[place()]}` : ""}, from ${rows.length} trials. The Candidates table has the numbers.`, { y_step: rowHeight(finished, place()) });
   });
   select.addEventListener("change", draw);
   return drawn.node;

@@ -6,6 +6,7 @@ import { candidatesPart } from "./candidates.js";
 import { chartPart } from "./chart.js";
 import { el, show } from "./dom.js";
 import { examplesPart } from "./examples.js";
+import { count } from "./format.js";
 import { progressPart } from "./progress.js";
 import { promptPart } from "./prompt.js";
 import { Session } from "./session.js";
@@ -39,10 +40,10 @@ function everything(session, root) {
 }
 
 function chartAlone(session, root) {
-  const count = el("span", { class: "mipro-count" });
-  const trials = el("details", { class: "mipro-block" }, el("summary", {}, "Trials ", count), trialsTable(session));
+  const number = el("span", { class: "mipro-count" });
+  const trials = el("details", { class: "mipro-block" }, el("summary", {}, "Trials ", number), trialsTable(session));
   root.append(chartPart(session), trials);
-  session.draw(["trials"], trials, () => (count.textContent = String(session.trials.byNumber.size)));
+  session.draw(["trials"], trials, () => (number.textContent = count(session.trials.byNumber.size)));
 }
 
 const PARTS = {

@@ -36,6 +36,7 @@ export class Plot {
     Object.assign(this, { spec, dataset, node, tooltip, onClick, onError });
     this.rows = new Map(); // key -> {source, row}: the tuples that Vega holds
     this.wanted = new Map();
+    this.signals = {};
     this.dirty = false;
     // thousands of points take their time to draw: three quarters of it stay for the rest of the page
     const end = performance.now();
@@ -74,8 +75,8 @@ export class Plot {
       renderer: "canvas", loader: loader(), logger: quiet(this.onError), hover: false,
       tooltip: (handler, event, item, value) => this.tooltip(event, value),
     });
-    if (spec.signals?.some((signal) => signal.name === "ink")) view.signal("ink", ink);
     this.view = view;
+    for (const [name, value] of Object.entries({ ...this.signals, ink })) this.signal(name, value);
     view.width(width).initialize(this.node);
     view.addEventListener("click", (event, item) => this.onClick(item?.datum ?? null, event));
     this.rows = new Map(); // the new view holds nothing yet: all rows go in with the next drawing
@@ -85,6 +86,14 @@ export class Plot {
   /** Wish for these rows: a list of [key, row]. */
   set(rows) {
     this.wanted = new Map(rows);
+    this.schedule();
+  }
+
+  /** Set a signal of the spec, if it has it. */
+  signal(name, value) {
+    this.signals[name] = value;
+    if (!this.spec.signals?.some((one) => one.name === name) || !this.view || this.view.signal(name) === value) return;
+    this.view.signal(name, value);
     this.schedule();
   }
 

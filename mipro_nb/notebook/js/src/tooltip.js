@@ -22,8 +22,10 @@ export function tooltip(session) {
     const frame = session.root.getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = box;
     const left = Math.max(4, Math.min(event.clientX - frame.left + 14, frame.width - width - 6));
-    const above = event.clientY - frame.top - height - 14;
+    // below the pointer, if neither the window nor the view ends there; toolbars are above
+    const below = event.clientY + 18;
+    const fits = below + height < Math.min(window.innerHeight, frame.bottom) - 6;
     box.style.left = `${left}px`;
-    box.style.top = `${above > 4 ? above : event.clientY - frame.top + 18}px`;
+    box.style.top = `${(fits ? below : Math.max(frame.top + 4, event.clientY - height - 14)) - frame.top}px`;
   };
 }

@@ -14,7 +14,7 @@ export function trialsTable(session) {
     empty: "No trial has started yet.",
     columns: columns(session),
   });
-  const node = el("div", { class: "mipro-part" }, el("p", { class: "mipro-hint", text: "Choose a trial to see its instruction and demos beside the chart." }), table.node);
+  const node = el("div", { class: "mipro-part" }, el("p", { class: "mipro-hint", text: "Choose a trial to see its instruction and demos below the chart." }), table.node);
   session.draw(["trials", "selected", "status"], node, () => table.update([...session.trials.list].reverse()));
   return node;
 }
