@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from mipro_nb.module import Module
 from mipro_nb.plan import Job, Plan
 from mipro_nb.progress import TerminalProgress, summary_lines
 from mipro_nb.settings import settings
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import altair as alt
@@ -46,8 +49,9 @@ class Run:
         self._execution = Execution(job, tuple(job.options.listeners), self._control)
         self._context = contextvars.copy_context()  # settings and the notebook cell that prints go to
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._begun = self._over = False
         self._ended: Future[Module] = Future()
+        self._last_words: list[Callable[[], None]] = []
         self.error: BaseException | None = None
         self._view: Any = None  # kept by notebook.view, so that a run has one
 
@@ -72,9 +76,9 @@ class Run:
     @property
     def status(self) -> str:
         """Where it is: waiting (for permission), running, paused, stopping, finished, stopped or failed."""
-        if self._thread is None and not self._ended.done():
+        if not self._over and not self._begun:
             return "waiting"
-        if not self._ended.done():
+        if not self._over:
             return "stopping" if self._control.stop_reason else "paused" if self._control.paused else "running"
         reason = self.history.reason or ""
         if self.error is not None or reason.startswith("failed"):
@@ -90,19 +94,25 @@ class Run:
         """Hand a listener all events from now on, in the run's thread; it must return soon."""
         self._execution.emit.add(listener)
 
+    def at_end(self, last_words: Callable[[], None]) -> None:
+        """Call this each time the run is over, before those who wait are told; in the run's thread."""
+        self._last_words.append(last_words)
+
     def start(self) -> None:
         """Begin, once permission is given; a run that has begun goes on undisturbed."""
         with self._lock:
-            if self._thread is None and not self._ended.done():
+            if not self._begun and not self._over:
                 self._begin(self._execution.run)
 
     def stop(self, reason: str = "as asked") -> None:
         """End soon: calls in flight come in, the best so far is kept. A run that has ended stays as it is."""
         with self._lock:
-            if self.status == "waiting":
-                self._ended.set_result(self.program)
-                return
-        if not self._ended.done():
+            waited, live = self.status == "waiting", not self._over
+            self._over = self._over or waited
+        if waited:
+            self._say_last_words()
+            self._ended.set_result(self.program)
+        elif live:
             self._control.stop(reason)
 
     def pause(self) -> None:
@@ -120,13 +130,18 @@ class Run:
             ConfigError: no whole number of 1 or more, or the run ended before its search began.
         """
         with self._lock:
-            if self._ended.done() and not self.extendable:
+            if self._over and not self.extendable:
                 raise ConfigError("the run ended before its search began, or failed: start a new one.")
             self._control.extend(num_trials)
-            if self._ended.done():
+            if self._over:
                 self._control.unpause()
-                self._ended, self.error = Future(), None
-                self._begin(lambda: self._execution.extend(self._control.take_more()))
+                before, self._ended, self._over = self._ended, Future(), False
+
+                def go_on() -> Module:
+                    before.exception()  # its last words are said first
+                    return self._execution.extend(self._control.take_more())
+
+                self._begin(go_on)
 
     @property
     def extendable(self) -> bool:
@@ -184,29 +199,37 @@ class Run:
             self.stop("interrupted")
             return await ended
 
-    def _begin(self, work: Any) -> None:
-        ended = self._ended
-        self._thread = threading.Thread(
-            target=self._context.copy().run, args=(self._work, work, ended), name="mipro_nb run", daemon=True
-        )
-        self._thread.start()
+    def _begin(self, work: Callable[[], Module]) -> None:
+        self._begun = True
+        inside = self._context.copy().run
+        threading.Thread(target=inside, args=(self._work, work, self._ended), name="mipro_nb run", daemon=True).start()
 
-    def _work(self, work: Any, ended: Future[Module]) -> None:
+    def _work(self, work: Callable[[], Module], ended: Future[Module]) -> None:
         try:
             program = work()
-            while more := self._last(ended, program):
+            while more := self._wanted():
                 program = self._execution.extend(more)
         except BaseException as error:  # noqa: BLE001 (kept for result(), and shown by every view)
-            self.error = error
+            self.error, self._over = error, True
+            self._say_last_words()
             ended.set_exception(error)
+        else:
+            self._say_last_words()
+            ended.set_result(program)
 
-    def _last(self, ended: Future[Module], program: Module) -> int:
-        """Declare the end, unless more trials were asked for while the verdict was under way."""
+    def _wanted(self) -> int:
+        """Return how many trials were asked for while the verdict was under way; none: the run is over."""
         with self._lock:
             more = self._control.take_more()
-            if not more:
-                ended.set_result(program)
+            self._over = not more
         return more
+
+    def _say_last_words(self) -> None:
+        for last_words in list(self._last_words):
+            try:
+                last_words()
+            except Exception:
+                logger.exception("the end of the run could not be shown")
 
     @contextlib.contextmanager
     def _shown(self) -> Iterator[Any]:

@@ -21,7 +21,7 @@ LAYERS = [
     ["control", "pool", "scoring", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search"],
     ["options", "estimate", "plan", "progress", "transcript", "engine", "run", "mipro"],
     # the notebook
-    ["notebook.__init__", "notebook.text", "notebook.worddiff", "notebook.marks", "notebook.charts"],
+    ["notebook.__init__", "notebook.text", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],
     ["notebook.markup", "notebook.sections", "notebook.static"],
     ["notebook.kernel", "notebook.code", "notebook.part", "notebook.outputs", "notebook.feed", "notebook.view"],

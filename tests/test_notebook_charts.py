@@ -8,7 +8,7 @@ import pytest
 
 from mipro_nb import History
 from mipro_nb import events as ev
-from mipro_nb.notebook import charts, marks
+from mipro_nb.notebook import charts, heat, marks
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -109,7 +109,7 @@ def fields_of(value):
                 yield from fields_of(part)
 
 
-@pytest.mark.parametrize(("chart", "fields"), [("scores_chart", marks.TRIALS), ("heat_chart", marks.CELLS)])
+@pytest.mark.parametrize(("chart", "fields"), [("scores_chart", marks.TRIALS), ("heat_chart", heat.CELLS)])
 def test_every_field_that_is_drawn_is_in_the_rows(chart, fields):
     found = list(fields_of(getattr(charts, chart)().to_dict()))
     made = {name for kind, name in found if kind == "as"}
@@ -164,7 +164,7 @@ def test_every_run_can_be_drawn(name):
 def test_the_frozen_chart_is_valid_for_old_and_new_vega_lite(make, version, capfd):
     import vl_convert
 
-    vega = vl_convert.vegalite_to_vega(spec_of(charts.run_chart(make())), vl_version=version)
+    vega = vl_convert.vegalite_to_vega(spec_of(charts.run_chart(make())), vl_version=version, show_warnings=True)
     assert vega["marks"]
     assert "WARN" not in capfd.readouterr().err
 

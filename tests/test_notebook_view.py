@@ -332,10 +332,12 @@ def test_text_is_updated_in_place_where_no_widget_answers(shown, monkeypatch):
     view._listen_for_a_widget()
     assert gate.reached.wait(PATIENCE)
     view._feed.poke()
-    until(lambda: any(update for _, _, update in shown))
     first = shown[0][1]
-    texts = [data["text/plain"] for data, display, update in shown if update and display == first]
-    assert "of" in texts[-1]
+
+    def texts():
+        return [data["text/plain"] for data, display, update in shown if update and display == first]
+
+    until(lambda: any("3/3 search" in text for text in texts()))
     gate.open.set()
     ended(view)
 
@@ -406,3 +408,25 @@ def test_its_traits_can_be_watched():
     ended(view)
     assert "finished" in seen
     assert isinstance(view, traitlets.HasTraits)
+
+
+def test_waiting_in_a_kernel_writes_a_few_lines_that_are_updated_in_place(shown, monkeypatch):
+    monkeypatch.setattr("mipro_nb.console.in_kernel", lambda: True)
+    monkeypatch.setattr("mipro_nb.notebook.outputs.PERIOD", 0.0)
+    gate = Gate(60)
+    view = optimize(gate)
+    assert gate.reached.wait(PATIENCE)
+    threading.Timer(0.5, gate.open.set).start()
+    with mn.context(progress=True):
+        assert view.wait(PATIENCE)
+    assert len({display for _, display, _ in shown}) == 1
+    assert [update for _, _, update in shown] == [False, *[True] * (len(shown) - 1)]
+    assert "Predict: running" in shown[0][0]["text/plain"]
+    assert "Predict: finished" in shown[-1][0]["text/plain"]
+
+
+def test_nothing_is_displayed_without_a_shell(capsys):
+    InteractiveShell.clear_instance()
+    view = ended(optimize())
+    view._ipython_display_()
+    assert capsys.readouterr().out == ""

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mipro_nb.notebook import marks
+from mipro_nb.notebook import heat, marks
 from mipro_nb.notebook.marks import Rows
 from mipro_nb.notebook.text import cut
 
@@ -120,7 +120,7 @@ def heat_chart(rows: Rows | None = None) -> alt.LayerChart | alt.FacetChart:
     """
     predictors = list(dict.fromkeys(row["predictor"] for row in rows or ()))
     chart: alt.LayerChart | alt.FacetChart
-    chart = marks.heat(rows) if len(predictors) < 2 else marks.heats(rows or (), len(predictors))
+    chart = heat.heat(rows) if len(predictors) < 2 else heat.heats(rows or (), len(predictors))
     return chart
 
 

@@ -17,7 +17,7 @@ LOADER = (_FILES / "js" / "loader.js").read_text(encoding="utf-8")
 
 
 class Holder(ipywidgets.Widget):
-    """A model without a view: the bundle as gzip bytes, the charts' Vega specs as JSON text, and a hash of the bundle."""
+    """A model without a view: the bundle as gzip bytes, the charts' Vega specs as JSON text, and the bundle's hash."""
 
     code = traitlets.Bytes(help="gzip bytes of the bundle").tag(sync=True)
     specs = traitlets.Unicode(help="JSON text: the Vega specs by name").tag(sync=True)

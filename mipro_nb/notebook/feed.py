@@ -12,7 +12,7 @@ from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.notebook import closeup, wire
-from mipro_nb.notebook.part import SENDING, Part
+from mipro_nb.notebook.part import SENDING, TOGETHER, Part
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +71,11 @@ class Feed:
 
     Args:
         source: what is shown; its events come in by calling this.
-        ended: called in the feed's thread each time the run has ended and all parts know.
-        sent: called in the feed's thread after each round of messages.
+        sent: called after each round of messages, in the thread that sent them.
     """
 
-    def __init__(
-        self, source: wire.Source, ended: Callable[[], None] = lambda: None, sent: Callable[[], None] = lambda: None
-    ) -> None:
-        self._source, self._ended, self._sent = source, ended, sent
+    def __init__(self, source: wire.Source, sent: Callable[[], None] = lambda: None) -> None:
+        self._source, self._sent = source, sent
         self._snapshot = Snapshot(source)
         self._parts: list[Part] = []
         self._wake = threading.Event()
@@ -117,12 +114,19 @@ class Feed:
             self._wake.clear()
             self._publish()
             last = time.monotonic()
-            if not live and not self._wake.is_set():
-                self._finish()
+            if not live:
                 with self._lock:
                     if not self._wake.is_set():
                         self._thread = None
                         return
+
+    def flush(self) -> None:
+        """Send everything now."""
+        for _ in TOGETHER:
+            self._wake.clear()
+            self._publish()
+            if not self._wake.is_set():
+                return
 
     def _rest(self, last: float) -> None:
         """Wait until there is something to send, and not too soon after the last time."""
@@ -134,11 +138,12 @@ class Feed:
     def _publish(self) -> None:
         self._snapshot.beat += 1
         try:
-            state = self.state()
-            self._shown_status = state["_status"]["state"]
-            for part in list(self._parts):
-                self._tell(part, state)
-            self._sent()
+            with SENDING:
+                state = self.state()
+                self._shown_status = state["_status"]["state"]
+                for part in list(self._parts):
+                    self._tell(part, state)
+                self._sent()
         except Exception:
             logger.exception("the live view could not be updated")
 
@@ -147,9 +152,3 @@ class Feed:
             self._parts.remove(part)
         elif not part.take(state):
             self._wake.set()  # the rest goes with the next round
-
-    def _finish(self) -> None:
-        try:
-            self._ended()
-        except Exception:
-            logger.exception("the output could not be frozen")

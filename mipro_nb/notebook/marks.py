@@ -1,4 +1,4 @@
-"""The drawing of the charts: Altair layers over the rows of ``charts``. Nothing here knows a run.
+"""The drawing of the chart of trials: Altair layers over the rows of ``charts``. Nothing here knows a run.
 
 Only what Vega-Lite 5 knows is used: JupyterLab draws frozen charts with it. Colours are Okabe and Ito's.
 """
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, Any]]
 WIDTH, HEIGHT = 560, 260
-STEP = 28  # height of a row of the heat map
 COLORS = {"baseline": "#767676", "minibatch": "#0072B2", "full": "#D55E00"}
 SHAPES = {"baseline": "square", "minibatch": "circle", "full": "diamond"}
 BEST = "#009E73"
@@ -25,8 +24,6 @@ _WORDS = ("kind", "choice", "instruction", "demos")
 _NUMBERS = ("trial", "score", "low", "high", "examples", "best_so_far", "baseline")
 TRIALS = dict.fromkeys(_NUMBERS, "number") | dict.fromkeys(_WORDS, "string")
 TRIALS |= {"selected": "boolean", "dim": "boolean"}
-CELLS = {"predictor": "string", "winner": "boolean"}
-CELLS |= dict.fromkeys(("position", "instruction", "demos", "score", "examples"), "number")
 
 
 def data(name: str, rows: Rows | None, fields: Mapping[str, str]) -> Any:
@@ -60,13 +57,13 @@ def scores(rows: Rows | None) -> Any:
     known = base.transform_filter("isValid(datum.score)").transform_joinaggregate(
         trials="count()", most="max(examples)"
     )
-    ink = _ink(rows)
+    ink = ink_of(rows)
     layers = [_frame(known), _intervals(known), *_baseline(base, ink), *_best(base, ink), _points(known, ink)]
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, description="score of every trial")
     return chart.add_params(alt.param(name="ink", value=INK)) if rows is None else chart
 
 
-def _ink(rows: Rows | None) -> Any:
+def ink_of(rows: Rows | None) -> Any:
     """Return the colour of letters and outlines: a signal in the live view, which knows the theme."""
     import altair as alt
 
@@ -182,87 +179,6 @@ def _label(one: Any, field: str, words: str, dy: float, ink: Any) -> Any:
     text = one.transform_calculate(text=f"{words} + format(datum.{field}, '.1%')")
     style = {"align": "left", "dx": 5, "dy": dy, "fontWeight": "bold", "aria": False}
     return text.mark_text(color=ink, **style).encode(y=_y(field), x=alt.value("width"), text="text:N")
-
-
-def heat(rows: Rows | None) -> Any:
-    """Draw one predictor's combinations; the live view's dataset may hold several."""
-    import altair as alt
-
-    base = alt.Chart(data("cells", rows, CELLS))
-    if rows is None:
-        base = base.transform_filter("predictor === null || datum.predictor === predictor")
-    chart = _heat(_means(base), _ink(rows)).properties(height=alt.Step(STEP))
-    if rows is not None:
-        return chart.properties(width=alt.Step(_column(rows, 1)))
-    params = [alt.param(name="ink", value=INK), alt.param(name="predictor", value=None)]
-    return chart.properties(width=WIDTH).add_params(*params)
-
-
-def _column(rows: Rows, beside: int) -> int:
-    """Return the width of a column: wide, unless the demo sets of the heat maps beside each other are many."""
-    columns = 1 + max((row["demos"] or 0 for row in rows), default=0)
-    return max(STEP, min(2 * STEP, (WIDTH // beside - 40) // columns))
-
-
-def heats(rows: Rows, count: int) -> Any:
-    """Draw a part for each of several predictors."""
-    import altair as alt
-
-    means = _means(alt.Chart(data("cells", rows, CELLS)))
-    bare = _heat(alt.Chart(), INK).properties(width=alt.Step(_column(rows, 2)), height=alt.Step(STEP))
-    order = alt.EncodingSortField(field="position", op="min", order="ascending")
-    names = alt.Facet("predictor:N", title=None, sort=order, header=alt.Header(labelLimit=240, labelFontWeight="bold"))
-    parts = bare.facet(names, data=means.data, columns=min(2, count)).resolve_scale(x="independent", y="independent")
-    parts.transform = means.transform
-    return parts
-
-
-def _means(base: Any) -> Any:
-    """Weigh the trials of a combination by their examples; ``place`` is where its mean lies among all, from 0 to 1."""
-    summed = base.transform_calculate(
-        product="datum.score * datum.examples", column="isValid(datum.demos) ? datum.demos : -1"
-    ).transform_aggregate(
-        product="sum(product)",
-        examples="sum(examples)",
-        trials="count()",
-        winner="max(winner)",
-        groupby=["predictor", "position", "instruction", "column"],
-    )
-    spread = summed.transform_calculate(mean="datum.product / max(1, datum.examples)").transform_joinaggregate(
-        least="min(mean)", most="max(mean)"
-    )
-    return spread.transform_calculate(
-        # ten points at least from one end of the colours to the other: noise shall not look like a difference
-        place="(datum.mean - (datum.least + datum.most) / 2) / max(0.1, datum.most - datum.least) + 0.5",
-        shown="datum.column < 0 ? 'none' : toString(datum.column)",
-    )
-
-
-def _heat(means: Any, ink: Any) -> Any:
-    import altair as alt
-
-    none = alt.Axis(labelExpr="datum.value < 0 ? 'no demos' : datum.label", labelAngle=0, orient="bottom")
-    cells = means.encode(alt.X("column:O", title="demo set", axis=none), alt.Y("instruction:O", title="instruction"))
-    tips = [
-        alt.Tooltip("predictor:N"),
-        alt.Tooltip("instruction:O"),
-        alt.Tooltip("shown:N", title="demo set"),
-        alt.Tooltip("mean:Q", title="mean score", format=".1%"),
-        alt.Tooltip("examples:Q"),
-        alt.Tooltip("trials:Q"),
-    ]
-    scale = alt.Scale(scheme="viridis", domain=[0, 1])
-    rects = cells.mark_rect(invalid=None).encode(color=alt.Color("place:Q", scale=scale, legend=None), tooltip=tips)
-    outline = {"invalid": None, "filled": False, "strokeWidth": 3, "cornerRadius": 2, "aria": False, "color": ink}
-    # no filter, also of invalid values: all layers of a facet must have the same data
-    opaque = alt.condition("datum.winner", alt.value(1), alt.value(0))
-    won = cells.mark_rect(**outline).encode(opacity=opaque)
-    letters = cells.mark_text(aria=False, fontSize=11, invalid=None).encode(
-        text=alt.Text("mean:Q", format=".0%"),
-        color=alt.condition("datum.place > 0.6", alt.value("black"), alt.value("white")),
-        tooltip=tips,
-    )
-    return alt.layer(rects, won, letters)
 
 
 def together(top: alt.LayerChart, below: alt.LayerChart | alt.FacetChart) -> Any:

@@ -69,19 +69,19 @@ class Part(anywidget.AnyWidget):
 
         What doesn't fit in is for the next time; what is larger by itself goes alone.
         """
-        changed = {n: v for n, v in self.wanted(self._part, state).items() if getattr(self, n) != v}
-        chosen, size = dict[str, Any](), 0
-        for names in TOGETHER:
-            group = {name: changed.pop(name) for name in names if name in changed}
-            more = sum(map(_size, group.values()))
-            if size and size + more > LARGEST:
-                changed |= group
-            else:
-                chosen, size = chosen | group, size + more
         with SENDING, self.hold_sync():
-            for name, value in chosen.items():
-                setattr(self, name, value)
-        return not changed
+            changed = {n: v for n, v in self.wanted(self._part, state).items() if getattr(self, n) != v}
+            left, size = False, 0
+            for names in TOGETHER:
+                group = {name: changed[name] for name in names if name in changed}
+                more = sum(map(_size, group.values()))
+                if size and size + more > LARGEST:
+                    left = True
+                    continue
+                size += more
+                for name, value in group.items():
+                    setattr(self, name, value)
+        return not left
 
     @property
     def closed(self) -> bool:

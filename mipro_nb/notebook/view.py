@@ -47,9 +47,10 @@ class RunView(Part):
         self._heard_of_it = self._as_text = False
         self._next_text = 0.0
         self._parts: dict[str, Part] = {}
-        self._feed = Feed(run, self._freeze_at_end, self._write)
+        self._feed = Feed(run, self._write)
         super().__init__("all", self._feed.state(), self._heard)
         run.listen(self._feed)
+        run.at_end(self._finish)
         self._feed.attach(self)
         at_shutdown(self._shut_down)
 
@@ -129,9 +130,9 @@ class RunView(Part):
             self._next_text = time.monotonic() + TEXT_PERIOD
             self._outputs.update(bundle_of(self.model_id, static.plain(self.run.history, time.time())))
 
-    def _freeze_at_end(self) -> None:
-        if self.run.status not in LIVE and self.run.status != "waiting":
-            self.freeze()
+    def _finish(self) -> None:
+        self._feed.flush()
+        self.freeze()
 
     def _shut_down(self) -> None:
         self.run.stop("the kernel was shut down")

@@ -40,7 +40,7 @@ const smallCss = {
   name: "small-css",
   setup(builder) {
     builder.onLoad({ filter: /\.css$/ }, async ({ path }) => {
-      const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true, target: "chrome120" });
+      const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true, target: "chrome110" });
       return { contents: code.trim(), loader: "text" };
     });
   },

@@ -7,7 +7,6 @@ import { count, percent } from "./format.js";
 import { Table } from "./table.js";
 
 const CHANGES = { fixed: ["Fixed", "up"], broken: ["Broken", "down"], same: ["Same", "same"], open: ["Open", "open"] };
-const PAGE = 100;
 
 export function examplesPart(session) {
   const state = { change: "all", query: "", asked: null, late: false, rows: null, total: 0, forget: () => {} };
@@ -100,11 +99,11 @@ function columns() {
   return [
     { title: "Example", class: "mipro-c-number", sort: (row) => row[0], print: (row) => `${row[0]}`, draw: (row) => [String(row[0])] },
     {
-      title: "Input", class: "mipro-c-text", sort: (row) => row[4], print: (row) => `${row[4]}\n${row[5]}`,
-      draw: (row) => [said(String(row[4] ?? "").slice(0, 300), { class: "mipro-preview" }), ...(row[5] ? [said(String(row[5]).slice(0, 200), { class: "mipro-under mipro-preview mipro-bad" })] : [])],
+      title: "Input", class: "mipro-c-text", sort: (row) => row[4], print: (row) => row.slice(1, 6).join("\n"),
+      draw: (row) => [said(String(row[4] ?? "").slice(0, 300), { class: "mipro-preview" }), el("span", { class: "mipro-under mipro-tiny", text: `${percent(row[1], 0)} → ${percent(row[2], 0)}` }), ...(row[5] ? [said(String(row[5]).slice(0, 200), { class: "mipro-under mipro-preview mipro-bad" })] : [])],
     },
-    { title: "Baseline", class: "mipro-c-score", sort: (row) => row[1], high: true, print: (row) => `${row[1]}`, draw: (row) => [percent(row[1], 0)] },
-    { title: "Best", class: "mipro-c-score", sort: (row) => row[2], high: true, print: (row) => `${row[2]}`, draw: (row) => [percent(row[2], 0)] },
+    { title: "Baseline", class: "mipro-c-score mipro-roomy", sort: (row) => row[1], high: true, print: (row) => `${row[1]}`, draw: (row) => [percent(row[1], 0)] },
+    { title: "Best", class: "mipro-c-score mipro-roomy", sort: (row) => row[2], high: true, print: (row) => `${row[2]}`, draw: (row) => [percent(row[2], 0)] },
     {
       title: "Change", class: "mipro-c-change", sort: (row) => Object.keys(CHANGES).indexOf(row[3]), print: (row) => row[3] ?? "",
       draw: (row) => {

@@ -63,9 +63,7 @@ export function mount({ model, el: host, specs }) {
   const inner = el("div", { class: "mipro-inner" });
   root.append(inner);
   host.append(root);
-  const session = new Session(model, specs);
-  session.root = root;
-  session.onTheme = new Set();
+  const session = new Session(model, specs, root);
   session.onClose(watchTheme((dark) => {
     root.dataset.miproTheme = dark ? "dark" : "light";
     for (const handler of session.onTheme) handler();

@@ -38,9 +38,6 @@ export class Plot {
     this.wanted = new Map();
     this.signals = {};
     this.dirty = false;
-    // thousands of points take their time to draw: three quarters of it stay for the rest of the page
-    const end = performance.now();
-    this.restUntil = end - start > 30 ? end + 3 * (end - start) : 0;
     this.running = false;
     this.frame = 0;
     this.timer = 0;

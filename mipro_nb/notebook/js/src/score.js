@@ -19,7 +19,9 @@ export function kindCell(kind) {
   return [el("span", { class: "mipro-kind", "data-kind": kind, "aria-hidden": "true" }), word];
 }
 
-export function scoreOrState(trial) {
+/** The score, or why there is none. */
+export function scoreOrState(trial, over) {
   if (isNumber(trial.score)) return percent(trial.score);
-  return trial.failed && trial.done >= trial.planned ? "failed" : "running";
+  if (trial.failed && trial.done >= trial.planned) return "failed";
+  return over ? "not finished" : "running";
 }

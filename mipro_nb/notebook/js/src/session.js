@@ -9,14 +9,15 @@ import { Store } from "./store.js";
 const NAMES = { _status: "status", _stats: "stats", _texts: "texts", _examples: "examples", _prompt: "prompt", selected: "selected" };
 
 export class Session {
-  constructor(model, specs) {
+  constructor(model, specs, root) {
     this.specs = specs ?? {};
+    this.root = root;
+    this.onTheme = new Set(); // called when the theme changes
     this.drawers = new Set();
     this.closers = [];
     this.trials = new Trials();
     this.texts = new Texts(null);
     this.candidate = null; // what is chosen {place, instruction, demos}: trials without it are dimmed
-    this.hello = false;
     this.asks = new Asks(model);
     this.store = new Store(model);
     for (const [trait, name] of Object.entries(NAMES)) {
@@ -38,6 +39,11 @@ export class Session {
 
   get predictors() {
     return Array.isArray(this.status.predictors) ? this.status.predictors : [];
+  }
+
+  /** Has the run ended? */
+  get over() {
+    return ["finished", "stopped", "failed"].includes(this.status.state);
   }
 
   get stats() {

@@ -46,18 +46,18 @@ function step(number) {
   let drawn = "";
   return {
     node,
-    update(stage, phase) {
-      attr(node, "data-phase", phase);
-      attr(node, "aria-current", phase === "now" ? "step" : null);
+    update(stage, now) {
+      attr(node, "data-phase", now);
+      attr(node, "aria-current", now === "now" ? "step" : null);
       setText(title, stage.title ?? stage.name);
-      setText(state, { done: ", done: ", now: ", now: ", cut: ", cut short: ", todo: ", to come " }[phase]);
+      setText(state, { done: ", done: ", now: ", now: ", cut: ", cut short: ", todo: ", to come " }[now]);
       setText(counts, stage.total > 0 ? `${count(stage.done ?? 0)} of ${count(stage.total)}` : stage.done > 0 ? count(stage.done) : "");
       setText(detail, stage.detail ? `${counts.textContent ? " · " : ""}${stage.detail}` : "");
-      const part = stage.total > 0 ? Math.min(1, (stage.done ?? 0) / stage.total) : phase === "done" ? 1 : 0;
+      const part = stage.total > 0 ? Math.min(1, (stage.done ?? 0) / stage.total) : now === "done" ? 1 : 0;
       attr(fill, "style", `width: ${(part * 100).toFixed(1)}%`);
-      if (drawn === phase) return;
-      drawn = phase;
-      mark.replaceChildren(phase === "done" ? icon("done") : phase === "cut" ? icon("stop") : String(number));
+      if (drawn === now) return;
+      drawn = now;
+      mark.replaceChildren(now === "done" ? icon("done") : now === "cut" ? icon("stop") : String(number));
     },
   };
 }

@@ -17,7 +17,7 @@ export function trialPanel(session) {
     show(node, trial != null);
     if (!trial) return;
     setText(title, `Trial ${trial.number}`);
-    setText(facts, factsOf(trial));
+    setText(facts, factsOf(trial, session.over));
     const print = JSON.stringify([trial.number, trial.instructions, trial.demos, session.texts.map.size]);
     if (print === shown) return; // what the user is reading and has scrolled stays
     shown = print;
@@ -26,12 +26,12 @@ export function trialPanel(session) {
   return node;
 }
 
-function factsOf(trial) {
+function factsOf(trial, over) {
   const interval = range(trial.low, trial.high);
   return [
     trial.kind === "full" ? "full evaluation" : trial.kind,
-    scoreOrState(trial) + (interval ? ` (95% interval ${interval})` : ""),
-    `on ${plural(trial.examples, "example")}${trial.done < trial.planned ? ` of ${trial.planned}` : ""}`,
+    scoreOrState(trial, over) + (interval ? ` (95% interval ${interval})` : ""),
+    trial.score == null ? `${trial.done} of ${plural(trial.planned, "example")}` : `on ${plural(trial.examples, "example")}`,
     trial.failed ? `${trial.failed} failed` : "",
     trial.bestSoFar != null ? `best so far ${percent(trial.bestSoFar)}` : "",
   ].filter(Boolean).join(" · ");

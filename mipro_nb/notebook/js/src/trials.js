@@ -1,6 +1,6 @@
 // The trials as a table: the equal of the chart's points for keyboard and screen reader.
 
-import { el } from "./dom.js";
+import { el, said } from "./dom.js";
 import { percent } from "./format.js";
 import { choiceText } from "./run.js";
 import { kindCell, scoreCell, scoreOrState } from "./score.js";
@@ -24,13 +24,13 @@ function columns(session) {
   return [
     { title: "Trial", class: "mipro-c-number", sort: (trial) => trial.number, high: true, print: (trial) => `${trial.number}`, draw: (trial) => [String(trial.number)] },
     {
-      title: "Kind", class: "mipro-c-kind", sort: (trial) => trial.kind, print: (trial) => `${trial.kind} ${best(trial)}`,
-      draw: (trial) => [...kindCell(trial.kind), ...(best(trial) ? [el("span", { class: "mipro-chip mipro-chip-won", text: "best" })] : [])],
+      title: "Kind", class: "mipro-c-kind", sort: (trial) => trial.kind, print: (trial) => `${trial.kind} ${best(trial)} ${choiceText(trial, session.predictors)}`,
+      draw: (trial) => [...kindCell(trial.kind), ...(best(trial) ? [el("span", { class: "mipro-chip mipro-chip-won", text: "best" })] : []), said(choiceText(trial, session.predictors), { class: "mipro-under mipro-tiny" })],
     },
     {
       title: "Score", class: "mipro-c-score", sort: (trial) => trial.score, high: true,
-      print: (trial) => JSON.stringify([trial.score, trial.low, trial.high, trial.examples, trial.done, trial.failed]),
-      draw: (trial) => (trial.score == null ? [el("span", { class: "mipro-under", text: scoreOrState(trial) })] : scoreCell(trial.score, trial.low, trial.high, `n ${trial.examples}`)),
+      print: (trial) => JSON.stringify([trial.score, trial.low, trial.high, trial.examples, scoreOrState(trial, session.over)]),
+      draw: (trial) => (trial.score == null ? [el("span", { class: "mipro-under", text: scoreOrState(trial, session.over) })] : scoreCell(trial.score, trial.low, trial.high, `n ${trial.examples}`)),
     },
     {
       title: "Examples", class: "mipro-c-count mipro-wide", sort: (trial) => trial.examples, high: true,
@@ -38,6 +38,6 @@ function columns(session) {
       draw: (trial) => [trial.score == null && trial.done < trial.planned ? `${trial.done} of ${trial.planned}` : String(trial.examples), ...(trial.failed ? [el("span", { class: "mipro-under", text: `${trial.failed} failed` })] : [])],
     },
     { title: "Best so far", class: "mipro-c-count mipro-c-best mipro-wide", sort: (trial) => trial.bestSoFar, high: true, print: (trial) => `${trial.bestSoFar}`, draw: (trial) => [percent(trial.bestSoFar)] },
-    { title: "Choice", class: "mipro-c-text", print: (trial) => choiceText(trial, session.predictors), draw: (trial) => [el("span", { class: "mipro-said", text: choiceText(trial, session.predictors) })] },
+    { title: "Choice", class: "mipro-c-text mipro-roomy", print: (trial) => choiceText(trial, session.predictors), draw: (trial) => [said(choiceText(trial, session.predictors))] },
   ];
 }
