@@ -15,7 +15,7 @@ from mipro_nb.notebook.charts import vega_specs
 
 HOME = pathlib.Path(mipro_nb.notebook.__file__).parent
 JS = HOME / "js"
-STATIC = HOME / "static"
+STATIC = HOME / "js" / "bundle"
 SOURCES = sorted([*JS.glob("src/*.js"), JS / "loader.js"])
 STYLE = (JS / "style.css").read_text()
 

@@ -1,7 +1,7 @@
 """The JavaScript of the live view, once per kernel: a holder model carries it, each part carries the small loader.
 
 A widget's code goes into its state, and its state into the saved notebook: ten views with a bundle each would
-be megabytes. ``js/`` has the sources, ``js/build.mjs`` makes ``static/frontend.js.gz`` from them.
+be megabytes. ``js/`` has the sources, ``js/build.mjs`` makes ``js/bundle/frontend.js.gz`` from them.
 """
 
 from __future__ import annotations
@@ -44,4 +44,4 @@ def holder(specs: str) -> Holder:
 
 def bundle() -> bytes:
     """Return the gzip bytes of the one JavaScript bundle: our view and the part of Vega that it needs."""
-    return (_FILES / "static" / "frontend.js.gz").read_bytes()
+    return (_FILES / "js" / "bundle" / "frontend.js.gz").read_bytes()

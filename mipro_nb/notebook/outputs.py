@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -59,8 +60,12 @@ def _publish(bundle: Mapping[str, Any], display_id: str, *, update: bool) -> Non
     if not InteractiveShell.initialized():  # the shell has gone: nothing is left to display to
         return
     with SENDING:
-        show: Callable[..., Any] = update_display if update else display
-        show(dict(bundle), raw=True, display_id=display_id)
+        if update:  # told as part of the cell that runs now, not of the one that the run was started in: only
+            # that is heard by nbclient
+            contextvars.Context().run(update_display, dict(bundle), raw=True, display_id=display_id)
+        else:
+            show: Callable[..., Any] = display
+            show(dict(bundle), raw=True, display_id=display_id)
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "program": source.name,
         "predictors": list(started.predictors) if started else [],
         "state": state,
-        "reason": history.reason or "",
+        "reason": history.reason if history.reason and history.reason != state else "",
         "error": f"{type(source.error).__name__}: {source.error}" if source.error is not None else "",
         "plan": str(source.plan) if state == "waiting" and source.plan is not None else "",
         "stage": history.stage or "",

@@ -1,4 +1,4 @@
-// Builds ../static/frontend.js.gz from src/ and style.css: the same bytes from the same sources,
+// Builds bundle/frontend.js.gz from src/ and style.css: the same bytes from the same sources,
 // anywhere. The sources' hash is in the banner, so that a test can tell a stale bundle.
 //
 //   npm ci && npm run build        (in a copy, or here: node_modules is kept out of git)
@@ -12,7 +12,7 @@ import { gzipSync } from "node:zlib";
 import { build, transform } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = process.argv[2] ?? join(here, "..", "static");
+const out = process.argv[2] ?? join(here, "bundle");
 
 /** SHA-256 over what the bundle is made of, each file as "name NUL text NUL", in order of name. */
 function hashOfSources() {
