@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import queue
 import threading
@@ -95,13 +96,18 @@ class Pool:
             return work(item)
 
         tasks = [self._executor.submit(contextvars.copy_context().run, start, item) for item in items]
+        arrived: queue.SimpleQueue[futures.Future[R]] = queue.SimpleQueue()
+        for task in tasks:
+            task.add_done_callback(arrived.put)
         waiting = set(tasks)
         try:
             while waiting:
-                ready, waiting = futures.wait(waiting, timeout=0.2, return_when=futures.FIRST_COMPLETED)
+                with contextlib.suppress(queue.Empty):
+                    ready = arrived.get(timeout=0.2)
+                    waiting.remove(ready)
+                    self._pass_on()
+                    done(ready.result())
                 self._pass_on()
-                for task in ready:
-                    done(task.result())
                 self._check()
         except Stopped:
             self._finish(waiting, done)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from programs import fake, metric, reply, rows
+from histories import PAYLOADS
+from programs import fake, is_description, is_proposal, metric, reply, rows
 
 import mipro_nb as mn
 from mipro_nb.testing import FakeLM, Messages
 
 DOOR = Path("door")  # in the notebook's folder
+PROPOSED = itertools.count()
 
 
 def held(after: int, replies: Callable[[Messages], str] = reply, delay: float = 0.0) -> FakeLM:
@@ -47,3 +49,47 @@ def optimize(lm: FakeLM, program: mn.Module | None = None, **options: Any) -> An
     return mn.optimize(
         program or mn.Predict("q -> a"), task_model=lm, prompt_model=lm, **{**data, **most, **options}
     )
+
+
+class Hostile(mn.Module):
+    """A program that quotes what it is given, and fails on some of it."""
+
+    def __init__(self) -> None:
+        self.answer = mn.Predict("q -> a")
+
+    def forward(self, q: str) -> Any:
+        if q.startswith("fail"):
+            raise ValueError(q)
+        return self.answer(q=q)
+
+
+def quoting(messages: Messages) -> str:
+    """Propose payloads, and answer with the question; the instruction as given gets wrong answers at first."""
+    if is_description(messages):
+        return PAYLOADS[2]
+    if is_proposal(messages):
+        number = next(PROPOSED)
+        return f"Instruction: Rule {number}: {PAYLOADS[number % len(PAYLOADS)]}"
+    text = messages[-1]["content"]
+    return f"a: {text.partition(': ')[2]}" if len(messages) > 2 else f"a: wrong {text}"
+
+
+def hostile_rows(count: int, start: int = 0) -> list[mn.Example]:
+    texts = [PAYLOADS[number % len(PAYLOADS)] for number in range(start, start + count)]
+    made = [f"fail {text}" if number % 7 == 6 else f"{number} {text}" for number, text in enumerate(texts, start)]
+    return mn.examples([{"q": text, "a": text} for text in made], inputs=["q"])
+
+
+def hostile_metric(example: Any, prediction: Any, trace: Any = None) -> mn.Score:
+    return mn.Score(prediction.a.split() == example.a.split(), feedback=f"feedback {example.a}")
+
+
+def broken_metric(example: Any, prediction: Any, trace: Any = None) -> bool:
+    raise RuntimeError(example.q)
+
+
+def optimize_hostile(metric: Any = hostile_metric, **options: Any) -> Any:
+    """Optimize a program whose name, data, proposals, feedback and errors are payloads, once the door is open."""
+    program = type(PAYLOADS[0], (Hostile,), {})()
+    data = {"trainset": hostile_rows(20), "valset": hostile_rows(20, 20), "testset": hostile_rows(20, 40)}
+    return optimize(held(0, quoting), program, metric=metric, **{"num_candidates": len(PAYLOADS), **data, **options})

@@ -151,7 +151,12 @@ def test_what_is_selected_is_outlined_and_what_is_dim_is_faint():
     assert 'opacity="0.15"' in drawn
 
 
-@pytest.mark.parametrize("name", sorted(histories.ALL))
+FAST = ("empty", "finished", "hostile")  # drawing takes a second each
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in sorted(histories.ALL)]
+)
 def test_every_run_can_be_drawn(name):
     bundle = charts.v5_bundle(charts.run_chart(histories.ALL[name]()))
     assert base64.b64decode(bundle["image/png"]).startswith(SIGNATURE)
@@ -187,6 +192,7 @@ def test_hidden_characters_are_named():
     assert "⟨U+202E⟩" in texts
 
 
+@pytest.mark.slow
 def test_two_thousand_trials_are_drawn_and_stay_small():
     history = histories.large(2000, 20)
     bundle = charts.v5_bundle(charts.run_chart(history))

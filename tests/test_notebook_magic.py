@@ -166,7 +166,7 @@ def test_help_runs_nothing(shell, text, capsys):
         ("%%mipro rows\n\n# nothing\n", "the cell defines no program"),
         ("%%mipro rows\nquestion -> a", "rows: input 'question' is no column in row 0; columns: ['q', 'a']."),
         ("%%mipro rows\nq -> team", "rows has no column 'team' to compare the output with; columns: ['a', 'q']."),
-        ("%%mipro few\nq -> a", "few: 1 examples are too few"),
+        ("%%mipro few\nq -> a", "few: 1 example is too few"),
         ("%%mipro rows\nq -> a\nq -> b", "(line 2, line 3): keep one."),
         (
             f"%%mipro rows\n{CLASS}\nOther = Signature('q -> a')",

@@ -235,6 +235,7 @@ def test_texts_that_look_like_mathematics_stand_in_pre():
 # ---- small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: histories.large(200), lambda: histories.large(2000, 20)])
 def test_the_page_stays_small(make):
     assert len(static.frozen(make())["text/html"].encode()) <= static.LARGEST
@@ -250,6 +251,7 @@ def test_texts_that_are_far_too_long_are_cut_and_say_so():
     assert len(bundle["text/plain"]) < 3_000
 
 
+@pytest.mark.slow
 def test_three_runs_of_200_trials_stay_far_under_a_megabyte():
     history = histories.large(200)
     both = json.dumps([static.frozen(history), static.frozen_chart(history)], indent=1)

@@ -47,7 +47,7 @@ OPTIONS = (
         0,
         ("max_bootstrapped_demos", "max_labeled_demos"),
     ),
-    Option("--max-cost", "USD", "the run ends, with the best so far, once so many US dollars are spent", "number", None, ("max_cost",)),
+    Option("--max-cost", "USD", "the run ends with the best once these are spent", "number", None, ("max_cost",)),
     Option("--lm", "MODEL", "runs the program and writes the instructions; else the one of %mipro_lm", "model"),
     Option("--prompt-lm", "MODEL", "writes the instructions", "model"),
     Option("--seed", "N", "the same seed gives the same run", "number", 0, ("seed",)),

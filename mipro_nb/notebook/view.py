@@ -184,12 +184,12 @@ def optimize(program: Module, *, metric: Metric, trainset: Sequence[Example], **
     Raises:
         ConfigError, DataError: before anything is spent.
 
-    >>> from mipro_nb import Predict, examples, exact_match
+    >>> import mipro_nb as mn
     >>> from mipro_nb.testing import FakeLM
-    >>> data = examples([{"q": "1", "a": "1"}] * 8, inputs=["q"])
-    >>> view = optimize(Predict("q -> a", lm=FakeLM(lambda _: "1")), metric=exact_match, trainset=data,
-    ...                 prompt_model=FakeLM(lambda _: "Copy."))
-    >>> view.run.result().predictors[0].signature.instructions
+    >>> mn.configure(lm=FakeLM(lambda messages: "1"), progress=False)
+    >>> data = mn.examples([{"q": "1", "a": "1"}] * 8, inputs=["q"])
+    >>> view = mn.optimize(mn.Predict("q -> a"), metric=mn.exact_match, trainset=data, num_trials=2)
+    >>> view.result().predictors[0].signature.instructions
     'Given the fields `q`, produce the fields `a`.'
     """
     compiles, known = [field.name for field in fields(Options)], list(inspect.signature(optimize).parameters)
