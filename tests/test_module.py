@@ -92,7 +92,11 @@ class Uncopyable:
         raise RuntimeError("a tensor with a history")
 
 
-@pytest.mark.parametrize("value", [threading.Lock(), FakeLM([]), (n for n in "ab"), Uncopyable(), Answer], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [threading.Lock(), FakeLM([]), (n for n in "ab"), Uncopyable(), Answer],
+    ids=["lock", "LM", "generator", "refuses", "class"],
+)
 @pytest.mark.parametrize("copied", [Module.deepcopy, copy.deepcopy, Module.reset_copy])
 def test_what_cannot_be_copied_is_shared(value, copied):
     program = Answer()
