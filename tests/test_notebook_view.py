@@ -46,6 +46,7 @@ def shown(monkeypatch):
     """A real IPython shell whose displays are kept: (data, transient, update)."""
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
+    monkeypatch.setattr(shell, "kernel", object(), raising=False)  # as the shell of a Jupyter kernel has it
     kept = []
 
     class Publisher(CapturingDisplayPublisher):
@@ -425,8 +426,12 @@ def test_waiting_in_a_kernel_writes_a_few_lines_that_are_updated_in_place(shown,
     assert "Predict: finished" in shown[-1][0]["text/plain"]
 
 
-def test_nothing_is_displayed_without_a_shell(capsys):
+def test_on_a_terminal_it_is_one_plain_text(capsys):
     InteractiveShell.clear_instance()
-    view = ended(optimize())
+    view = optimize()
     view._ipython_display_()
-    assert capsys.readouterr().out == ""
+    ended(view)
+    view._ipython_display_()
+    told = capsys.readouterr().out
+    assert told.count("best combination") == 1
+    assert "text/plain" not in told

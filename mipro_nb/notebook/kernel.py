@@ -16,6 +16,11 @@ def _shell() -> Any:
     return shell if getattr(shell, "kernel", None) is not None else None
 
 
+def present() -> bool:
+    """Whether this is a Jupyter kernel, and not a terminal."""
+    return _shell() is not None
+
+
 def soon(seconds: float, call: Callable[[], None]) -> None:
     """Call back in the main thread, once it is free and the seconds have passed twice.
 

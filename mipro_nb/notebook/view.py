@@ -17,7 +17,7 @@ from mipro_nb.mipro import MIPROv2, takes
 from mipro_nb.module import Module
 from mipro_nb.notebook import closeup, static
 from mipro_nb.notebook.feed import LIVE, Feed
-from mipro_nb.notebook.kernel import at_shutdown, soon
+from mipro_nb.notebook.kernel import at_shutdown, present, soon
 from mipro_nb.notebook.outputs import Outputs, bundle_of
 from mipro_nb.notebook.part import Part
 from mipro_nb.options import Options
@@ -113,7 +113,9 @@ class RunView(Part):
 
     def _ipython_display_(self) -> None:
         text = static.plain(self.run.history, time.time()) if self.run.history.events else repr(self)
-        if self.run.status in LIVE or self.run.status == "waiting" or self._heard_of_it:
+        if not present():
+            print(text)
+        elif self.run.status in LIVE or self.run.status == "waiting" or self._heard_of_it:
             self._outputs.show(bundle_of(self.model_id, text))
             soon(PATIENCE, self._listen_for_a_widget)
         else:  # ended, and no front end that shows widgets was ever heard of
