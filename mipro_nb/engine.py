@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -13,19 +14,21 @@ from mipro_nb import bootstrap
 from mipro_nb import events as ev
 from mipro_nb.control import Control
 from mipro_nb.errors import ConfigError, LMError, TooManyErrors
-from mipro_nb.evaluate import evaluate, names_of, report
+from mipro_nb.evaluate import evaluate
 from mipro_nb.eventlog import EventLog
 from mipro_nb.example import Example
+from mipro_nb.flow import Stopped
 from mipro_nb.history import History
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.options import Params
 from mipro_nb.plan import Job
-from mipro_nb.pool import Pool, Stopped
+from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
 from mipro_nb.saving import versions
 from mipro_nb.search import STRATEGIES, Candidates, Choice, Schedule, Strategy, Work
 from mipro_nb.settings import context
+from mipro_nb.telling import names_of, report
 from mipro_nb.verdict import judge
 
 PROMPTS_DOING = ("ParseError", "PromptRefused")
@@ -50,7 +53,8 @@ class Execution:
         self.candidates: Candidates | None = None
         self.remarks: list[str] = []
         self._strategy: Strategy | None = None
-        self._verdicts = 0
+        self._open: int | None = None  # the trial that a stop has cut off
+        self._judged: list[Choice] = []
         self._paused = False
         self.emit = ev.Emitter([self.history, *listeners])
 
@@ -67,10 +71,9 @@ class Execution:
         strategy = self._strategy
         if strategy is None:
             raise ConfigError("the run ended before its search began: there is nothing to extend.")
-        strategy.extend(num_trials)
 
         def stages(pool: Pool) -> None:
-            self.emit(ev.RunExtended(num_trials))
+            self._extend(strategy, num_trials)
             self._try_combinations(strategy, pool)
 
         return self._logged(stages, more=True)
@@ -79,18 +82,15 @@ class Execution:
         where = self.job.options.run_dir
         if where is None:
             return self._kept(stages)
-        with EventLog(where, more=more) as log:
+        with EventLog(where, self.history.events if more else None) as log:
             self.emit.add(log)
             try:
-                program = self._kept(stages)
+                return self._kept(stages, log.directory)
             finally:
                 self.emit.remove(log)
-            self._save(program, log.directory / "program.json")
-        return program
 
-    def _kept(self, stages: Callable[[Pool], None]) -> Module:
+    def _kept(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""
-        reason = "failed"
         try:
             if self.history.started is None:
                 self._announce()
@@ -101,17 +101,17 @@ class Execution:
             reason = f"stopped: {stopped}"
         except KeyboardInterrupt:
             reason = "interrupted"
-        except (LMError, TooManyErrors) as error:
+        except BaseException as error:
             reason = f"failed: {error}"
-            if self.history.best is None:
+            if not isinstance(error, LMError | TooManyErrors) or self.history.best is None:
+                self.emit(ev.RunFinished(reason))
                 raise
             self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
-        except Exception as error:
-            reason = f"failed: {error}"
-            raise
-        finally:
-            self.emit(ev.RunFinished(reason))
-        return self.best_program()
+        program = self.best_program()
+        if where is not None:
+            self._save(program, where / "program.json")
+        self.emit(ev.RunFinished(reason))
+        return program
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
@@ -122,6 +122,7 @@ class Execution:
                 program.save(path)
         except (OSError, TypeError, ValueError) as error:  # the program is still returned: it was paid for
             self.remarks.append(f"the program could not be saved to {path}: {error}")
+            self.emit(ev.Noted("run", self.remarks[-1]))
 
     def _stages(self, pool: Pool) -> None:
         sets = self._bootstrap(pool)
@@ -197,17 +198,33 @@ class Execution:
     def _try_combinations(self, strategy: Strategy, pool: Pool) -> None:
         while True:
             if more := self.control.take_more():
-                strategy.extend(more)
-                self.emit(ev.RunExtended(more))
+                self._extend(strategy, more)
             if (work := strategy.ask()) is None:
                 break
             self._try(work, strategy, pool)
         if self.job.testset:
             self._verdict(pool)
 
+    def _extend(self, strategy: Strategy, num_trials: int) -> None:
+        plan = self.job.plan
+        full = math.ceil(num_trials / plan.full_eval_steps) + 1 if plan.minibatch_size is not None else 0
+        strategy.extend(num_trials)
+        self.emit(ev.RunExtended(num_trials, num_trials + full))
+        if strategy.ask() is None:
+            self.emit(ev.Noted("search", "every combination has been tried: there is nothing to extend the search to."))
+
     def _try(self, work: Work, strategy: Strategy, pool: Pool) -> None:
-        trial = len(self.history.trials_by_number)  # the search's own number, until the test set was opened
-        scores = self._evaluate(trial, work, self.job.valset, pool)
+        pool.check()
+        # the search's own number, until the test set was opened
+        trial = self._open if self._open is not None else len(self.history.trials_by_number)
+        self._open = trial
+        try:
+            scores = self._evaluate(trial, work, self.job.valset, pool)
+        except Stopped:
+            scored = self.history.trials_by_number[trial].scored.values()
+            strategy.keep(work, {one.example: one.score for one in scored if one.score is not None})
+            raise
+        self._open = None
         if work.kind == "baseline":
             self._check_baseline(trial)
         mean = strategy.tell(work, scores)
@@ -244,10 +261,13 @@ class Execution:
         if baseline is None or winner is None:
             return
         won = winner != baseline
-        self.emit(ev.StageStarted("verdict", 2 if won else 1))
-        if self._verdicts:
-            self.emit(ev.Noted("verdict", OPENED.format(times=self._verdicts + 1)))
-        self._verdicts += 1
+        if self._judged and self._judged[-1] == winner:  # nothing better was found: the verdict stands
+            return
+        pool.check()
+        tests = sum(trial.kind.startswith("test") for trial in self.history.trials_by_number.values())
+        self.emit(ev.StageStarted("verdict", tests + (2 if won else 1)))
+        if tests:
+            self.emit(ev.Noted("verdict", OPENED.format(times=len(self._judged) + 1)))
         before = self._on_test("test_baseline", baseline, pool)
         after = self._on_test("test_best", winner, pool) if won else before
         both = [number for number in before if number in after]
@@ -255,6 +275,7 @@ class Execution:
             self.emit(ev.Noted("verdict", "no test example could be scored: there is no verdict."))
             return
         verdict = judge([before[number] for number in both], [after[number] for number in both], self.job.seed)
+        self._judged.append(winner)
         self.emit(ev.VerdictReached(verdict))
 
     def _on_test(self, kind: str, choice: Choice, pool: Pool) -> dict[int, float]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.checks import prepare
 from mipro_nb.errors import TooManyErrors, check_range
 from mipro_nb.example import Example
-from mipro_nb.fieldtypes import plain
-from mipro_nb.module import Module, Step
+from mipro_nb.module import Module
 from mipro_nb.pool import Pool
-from mipro_nb.scoring import LONGEST_OUTPUT, ExampleResult, Metric, check_metric, run_example
+from mipro_nb.scoring import ExampleResult, Metric, check_metric, run_example
 from mipro_nb.settings import settings
-
-LONGEST_INPUT = 20_000  # characters of an input that events carry
-LONGEST_REPLY = 20_000  # and of a reply
+from mipro_nb.telling import names_of, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,42 +148,3 @@ class Evaluate:
         outcome = EvaluationResult(tuple(found))
         emit(ev.TrialFinished(0, outcome.score, outcome.examples, outcome.failed))
         return outcome
-
-
-def report(emit: ev.Listener, stage: str, trial: int, names: Mapping[int, str], result: ExampleResult) -> None:
-    """Emit what one example gave and used.
-
-    Args:
-        names: the program's predictors' names by their ``id``.
-    """
-    emit(ev.LMUsed(stage, result.usage))
-    for note in result.notes:
-        emit(ev.Noted(stage, note))
-    output = _shown(result.prediction) if result.prediction is not None else ""
-    calls = tuple(_call(names, step) for step in result.steps)
-    emit(ev.ExampleScored(trial, result.example, result.score, result.error, result.feedback, output, calls))
-
-
-def names_of(program: Module) -> dict[int, str]:
-    """Return the names of a program's predictors by their ``id``."""
-    return {id(predictor): name for name, predictor in program.named_predictors()}
-
-
-def _call(names: Mapping[int, str], step: Step) -> dict[str, Any]:
-    inputs = {name: _cut(plain(value)) for name, value in step.inputs.items()}
-    replies = [reply[:LONGEST_REPLY] for reply in step.replies]
-    return {"predictor": names.get(id(step.predictor), ""), "inputs": inputs, "replies": replies}
-
-
-def _cut(value: Any) -> Any:
-    """Cut a long text, and say so; other values stay."""
-    if not isinstance(value, str) or len(value) <= LONGEST_INPUT:
-        return value
-    return f"{value[:LONGEST_INPUT]}\n[cut here by mipro_nb: {len(value):,} characters in all]"
-
-
-def _shown(prediction: Any) -> str:
-    try:
-        return repr(prediction)[:LONGEST_OUTPUT]
-    except Exception as error:  # noqa: BLE001 (a repr of the user's own)
-        return f"a {type(prediction).__name__} whose repr raised {type(error).__name__}"

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ class EventLog:
 
     Args:
         directory: made if it doesn't exist; an older log in it is replaced.
-        more: keep the older log and append to it.
+        past: the events of the older log, to append to it; where it is gone it is written anew. None: begin anew.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, more: bool = False) -> None:
+    def __init__(self, directory: str | os.PathLike[str], past: Sequence[ev.Event] | None = None) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._file = (self.directory / EVENTS).open("a" if more else "w", encoding="utf-8", errors=SURROGATES)
+        path = self.directory / EVENTS
+        lost = past is not None and not path.exists()
+        self._file = path.open("w" if past is None else "a", encoding="utf-8", errors=SURROGATES)
+        if lost:
+            self._file.writelines(to_line(event) for event in past or ())
 
     def __enter__(self) -> EventLog:
         return self

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -154,7 +155,8 @@ class ExampleScored(Event):
 
     Attributes:
         output: what the program returned, as text.
-        calls: per LM call of the program its ``predictor``, ``inputs`` and ``replies`` (two after a repair).
+        calls: per LM call of the program its ``predictor``, ``inputs``, ``replies`` (two after a repair), the
+            ``digest`` of its messages, and ``messages`` where they can't be rebuilt.
     """
 
     trial: int
@@ -200,9 +202,10 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunExtended(Event):
-    """More combinations are tried than planned; a run that had ended goes on."""
+    """More combinations are tried than planned, in ``evaluations`` at most; a run that had ended goes on."""
 
     num_trials: int
+    evaluations: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,7 @@ class Emitter:
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = list(listeners)
+        self.lock = threading.RLock()  # held while an event is told: who joins can know what was before
 
     def add(self, listener: Listener) -> None:
         """Hand it all further events."""
@@ -234,12 +238,13 @@ class Emitter:
             self._listeners.remove(listener)
 
     def __call__(self, event: Event) -> None:
-        for listener in list(self._listeners):
-            try:
-                listener(event)
-            except Exception:
-                logger.exception("a listener failed and gets no more events; the run goes on: %r", listener)
-                self._listeners.remove(listener)
+        with self.lock:
+            for listener in list(self._listeners):
+                try:
+                    listener(event)
+                except Exception:
+                    logger.exception("a listener failed and gets no more events; the run goes on: %r", listener)
+                    self.remove(listener)
 
 
 KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}

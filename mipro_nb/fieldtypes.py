@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -38,6 +40,8 @@ VOCABULARY: dict[str, Any] = {
 }
 ACCEPTED = "accepted: str, int, float, bool, Literal['a', 'b'], list[...], dict[...], Optional[...], pydantic models"
 RULES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")  # of a model's fields
+SHOWN: dict[str, Any] = {"title": str, "examples": list, "json_schema_extra": dict}  # what schemas say besides
+EXTRAS = ("allow", "ignore", "forbid")  # what a model does with fields that it doesn't have
 TAKES = {list: 1, set: 1, dict: 2, Optional: 1}  # how many types stand between the brackets
 
 
@@ -119,17 +123,26 @@ def models_in(*kinds: Any) -> dict[str, type[pydantic.BaseModel]]:
 
 def models_to_json(models: Mapping[str, type[pydantic.BaseModel]]) -> dict[str, Any]:
     """Write models as plain values: all that shapes their JSON schema. Their validators and methods stay behind."""
-    return {
-        name: {
-            "doc": model.__doc__,
-            "fields": {field: _field_to_json(info) for field, info in model.model_fields.items()},
-        }
-        for name, model in models.items()
-    }
+    return {name: _model_to_json(model) for name, model in models.items()}
+
+
+def _model_to_json(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    fields = {field: _field_to_json(info) for field, info in model.model_fields.items()}
+    config = _config(model.model_config)
+    return {"doc": model.__doc__, "fields": fields, **({"config": config} if config else {})}
+
+
+def _config(given: Mapping[str, Any]) -> dict[str, Any]:
+    return _shown(given) | ({"extra": given["extra"]} if given.get("extra") in EXTRAS else {})
+
+
+def _shown(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(given[name]) for name, kind in SHOWN.items() if isinstance(given.get(name), kind)}
 
 
 def _field_to_json(info: pydantic.fields.FieldInfo) -> dict[str, Any]:
     written: dict[str, Any] = {"type": to_text(info.annotation), "description": info.description}
+    written |= _shown({name: getattr(info, name) for name in SHOWN})
     if info.alias is not None:
         written["alias"] = info.alias
     rules = {name: getattr(rule, name) for rule in info.metadata for name in RULES if hasattr(rule, name)}
@@ -138,7 +151,7 @@ def _field_to_json(info: pydantic.fields.FieldInfo) -> dict[str, Any]:
     if not info.is_required():
         default = info.get_default(call_default_factory=True, validated_data={})
         word = "default" if info.default_factory is None else "made"
-        written[word] = adapter(info.annotation).dump_python(default, mode="json", warnings=False)
+        written[word] = plain(adapter(info.annotation).dump_python(default, mode="json", warnings=False))
     return written
 
 
@@ -148,7 +161,8 @@ def models_from_json(saved: Mapping[str, Any]) -> dict[str, type[pydantic.BaseMo
     built: dict[str, type[pydantic.BaseModel]] = {}
     for name, model in saved.items():
         fields: dict[str, Any] = {field: _field_from_json(spec, named) for field, spec in model["fields"].items()}
-        built[name] = pydantic.create_model(name, __doc__=model["doc"], **fields)
+        config: Any = _config(model.get("config", {}))
+        built[name] = pydantic.create_model(name, __doc__=model["doc"], __config__=config, **fields)
     for kind in built.values():
         kind.model_rebuild(_types_namespace=built)
     return built
@@ -156,7 +170,7 @@ def models_from_json(saved: Mapping[str, Any]) -> dict[str, type[pydantic.BaseMo
 
 def _field_from_json(spec: Mapping[str, Any], named: Mapping[str, Any]) -> tuple[Any, Any]:
     rules: dict[str, Any] = {name: value for name, value in spec.get("rules", {}).items() if name in RULES}
-    rules |= {"description": spec.get("description"), "alias": spec.get("alias")}
+    rules |= {"description": spec.get("description"), "alias": spec.get("alias"), **_shown(spec)}
     if "made" in spec:
         rules |= {"default_factory": functools.partial(copy.deepcopy, spec["made"]), "validate_default": True}
     elif "default" in spec:
@@ -239,7 +253,11 @@ def _literal(node: ast.Subscript, parts: list[ast.expr]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON's kinds: models as dicts, sets sorted (their own order differs between processes)."""
+    """Return a value as JSON's kinds.
+
+    Models become dicts, sets are sorted (their own order differs between processes), bytes that are no text are written
+    in base64, and NaN and the infinities, which JSON doesn't have, as text.
+    """
     if isinstance(value, pydantic.BaseModel):
         value = value.model_dump()
     if isinstance(value, Mapping):
@@ -248,4 +266,10 @@ def plain(value: Any) -> Any:
         return sorted((plain(part) for part in value), key=repr)
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    return pydantic_core.to_jsonable_python(value, fallback=str)
+    try:
+        made = pydantic_core.to_jsonable_python(value, fallback=str)
+    except UnicodeDecodeError:
+        made = pydantic_core.to_jsonable_python(value, fallback=str, bytes_mode="base64")
+    if isinstance(made, dict | list):
+        return plain(made)
+    return json.dumps(made) if isinstance(made, float) and not math.isfinite(made) else made

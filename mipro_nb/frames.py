@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
-from mipro_nb.verdict import interval
+from mipro_nb.verdict import interval, spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ def trials(history: History) -> pd.DataFrame:
 def candidates(history: History) -> pd.DataFrame:
     """One row per candidate instruction and demo set: see ``CANDIDATES``; ``low`` to ``high`` is the mean's interval.
 
-    ``mean`` weighs the trials in which the candidate took part by their examples.
+    ``mean`` is over the ``examples`` that each combination with the candidate was scored on, each counted once.
     """
     import pandas as pd
 
@@ -69,7 +70,11 @@ def candidates(history: History) -> pd.DataFrame:
 
 @dataclass(slots=True)
 class Standing:
-    """What the trials say about one candidate: of their scores the sum, the sum of squares, and their numbers."""
+    """What is known of one candidate: of its scores the sum, the sum of squares and how many, and of its trials.
+
+    An example counts once for each combination that the candidate took part in: the same program on the same example
+    gives the same score, so that another trial of it is no more evidence.
+    """
 
     total: float = 0.0
     squares: float = 0.0
@@ -77,17 +82,16 @@ class Standing:
     trials: int = 0
     boolean: bool = True
 
-    def add(self, trial: TrialRecord) -> None:
-        """Count a trial that has a score."""
-        score, n = trial.score or 0.0, trial.examples
-        variance = score * (1 - score) if trial.spread is None else trial.spread**2
-        self.total, self.squares = self.total + score * n, self.squares + (variance + score * score) * n
-        self.examples, self.trials = self.examples + n, self.trials + 1
-        self.boolean = self.boolean and trial.spread is None
+    def add(self, mean: float, examples: int, spread: float | None, trials: int) -> None:
+        """Count a combination that was tried in so many trials; ``spread`` as of ``verdict.spread_of``."""
+        squares = mean * examples if spread is None else spread**2 * (examples - 1) + mean**2 * examples
+        self.total, self.squares = self.total + mean * examples, self.squares + squares
+        self.examples, self.trials = self.examples + examples, self.trials + trials
+        self.boolean = self.boolean and spread is None
 
     @property
     def mean(self) -> float | None:
-        """Mean over all examples, those that were in several trials counted each time."""
+        """Mean over all examples."""
         return self.total / self.examples if self.examples else None
 
     @property
@@ -96,19 +100,33 @@ class Standing:
         mean = self.mean
         if mean is None:
             return None, None
-        spread = None if self.boolean else math.sqrt(max(0.0, self.squares / self.examples - mean * mean))
-        return interval(mean, self.examples, spread)
+        around = max(0.0, self.squares - mean * self.total) / max(1, self.examples - 1)
+        return interval(mean, self.examples, None if self.boolean else math.sqrt(around))
 
 
 def standings(history: History) -> dict[tuple[int, str, int], Standing]:
     """Return what is known of each tried candidate, by predictor's place, ``instruction`` or ``demos``, and index."""
-    known: dict[tuple[int, str, int], Standing] = {}
+    tried: dict[tuple[tuple[int, ...], tuple[int, ...]], list[TrialRecord]] = {}
     for trial in history.trials:
         if trial.score is not None and trial.examples:
-            for kind, chosen in (("instruction", trial.instructions), ("demos", trial.demos)):
-                for place, index in enumerate(chosen):
-                    known.setdefault((place, kind, index), Standing()).add(trial)
+            tried.setdefault((trial.instructions, trial.demos), []).append(trial)
+    known: dict[tuple[int, str, int], Standing] = {}
+    for (instructions, demos), trials_of_it in tried.items():
+        evidence = _evidence(history, trials_of_it)
+        for kind, chosen in (("instruction", instructions), ("demos", demos)):
+            for place, index in enumerate(chosen):
+                known.setdefault((place, kind, index), Standing()).add(*evidence, len(trials_of_it))
     return known
+
+
+def _evidence(history: History, trials_of_it: Sequence[TrialRecord]) -> tuple[float, int, float | None]:
+    """Return mean, number and spread of the scores that are known of a combination."""
+    most = max(trials_of_it, key=lambda trial: trial.examples)
+    if len(trials_of_it) > 1 and most.kind not in ev.FULL:  # a full trial has summed them up; minibatches overlap
+        scores = history.scores_of(most).values()
+        if len(scores) > most.examples:
+            return fmean(scores), len(scores), spread_of(scores)
+    return most.score or 0.0, most.examples, most.spread
 
 
 def _candidate(
@@ -155,8 +173,8 @@ def compared(history: History) -> list[tuple[int, ev.ExampleScored, ev.ExampleSc
 
 
 def change(was: ev.ExampleScored, now: ev.ExampleScored | None) -> str:
-    """Return ``fixed``, ``broken`` or ``same``; empty while one of the scores is missing."""
-    if now is None or was.score is None or now.score is None:
+    """Return ``fixed``, ``broken`` or ``same``; empty while a score is missing, or the best is the baseline itself."""
+    if now is None or now is was or was.score is None or now.score is None:
         return ""
     return "fixed" if now.score > was.score else "broken" if now.score < was.score else "same"
 

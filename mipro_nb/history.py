@@ -63,7 +63,7 @@ class History:
 
     Attributes:
         events: all of them, in order.
-        started, stages, bootstrap_attempts, demo_sets, instructions, notes, verdict, reason: as the events told.
+        started, stages, bootstrap_attempts, demo_sets, instructions, notes, reason: as the events told.
         paused: whether the run is paused.
         baseline: the full evaluation of the program as it was given, once finished.
         best: the best fully evaluated trial so far; of equals the earliest, so that the baseline must be
@@ -88,7 +88,7 @@ class History:
         self.baseline: TrialRecord | None = None
         self.best: TrialRecord | None = None
         self.notes: list[ev.Noted] = []
-        self.verdict: Verdict | None = None
+        self._verdict: tuple[Verdict, TrialRecord | None] | None = None
         self.reason: str | None = None
         self._held: float | None = None
         self._idle: dict[str, float] = {}
@@ -118,7 +118,7 @@ class History:
             case ev.Noted():
                 self.notes.append(event)
             case ev.VerdictReached():
-                self.verdict = event.verdict
+                self._verdict = event.verdict, self.best
             case ev.RunFinished():
                 self.reason = event.reason
                 self._hold(event.at)
@@ -138,10 +138,16 @@ class History:
     def _extend(self, event: ev.RunExtended) -> None:
         """The search goes on; what came after it doesn't count for its pace."""
         search, verdict = self.stages.pop("search"), self.stages.pop("verdict", None)
-        self.stages["search"] = dataclasses.replace(search, total=search.total + event.num_trials)
-        self._held = verdict.at if verdict is not None else self._held
-        self._go_on(event.at)
+        self.stages["search"] = dataclasses.replace(search, total=search.total + event.evaluations)
+        if self.reason is not None:  # it had ended; a pause goes on as it is
+            self._held = verdict.at if verdict is not None else self._held
+            self._go_on(event.at)
         self.reason = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The judgement on the sealed test set, as long as it is about the best program."""
+        return self._verdict[0] if self._verdict is not None and self._verdict[1] is self.best else None
 
     @property
     def paused(self) -> bool:
@@ -155,9 +161,13 @@ class History:
 
     def _fold_trial(self, event: ev.TrialStarted | ev.ExampleScored | ev.TrialFinished) -> None:
         if isinstance(event, ev.TrialStarted):
+            before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
             self.trials_by_number[event.trial] = TrialRecord(
                 event.trial, event.kind, event.instructions, event.demos, event.examples, event.new
             )
+            if before is not None:
+                self.trials_by_number[event.trial].scored.update(before.scored)
+                self.trials_by_number[event.trial].new += len(before.scored)
             self._mark_best(self.trials_by_number[event.trial])
             return
         trial = self.trials_by_number[event.trial]

@@ -6,7 +6,6 @@ was used. litellm is imported at the first call, and only here.
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import os
 import random
@@ -19,6 +18,7 @@ from mipro_nb import local
 from mipro_nb.cache import Cache, default_directory, request_key, shared_cache
 from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt, check_range
 from mipro_nb.events import Usage
+from mipro_nb.flow import cancelled, hold
 from mipro_nb.refusals import refused_parameter, translate, without_keys
 from mipro_nb.usage import book, note
 
@@ -43,10 +43,6 @@ class Reply:
     cached: bool
     finish_reason: str
     usage: Usage
-
-
-cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("mipro_nb_cancelled", default=None)
-"""Set by whoever runs calls in threads: once the event is set no further try is made, and no wait goes on."""
 
 
 class LM:
@@ -214,6 +210,7 @@ class LM:
         given_up = cancelled.get() or threading.Event()
 
         def attempt() -> dict[str, Any]:
+            hold()
             if given_up.is_set():
                 raise LMUnavailable(f"{self.model} was not asked: the work was ended.")
             return self._once(messages, sampling)

@@ -30,14 +30,17 @@ class Step:
 
     Attributes:
         predictor: the object itself.
-        inputs, outputs: by field; ``outputs`` is empty where the call failed or its reply can't be read.
+        inputs, outputs: by field, as they were then; ``outputs`` is empty where the call failed or its reply can't
+            be read.
         replies: what the LM wrote; two after a repair.
+        messages: as they were sent; after a repair those of the second call.
     """
 
     predictor: Predict
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
     replies: tuple[str, ...] = ()
+    messages: tuple[adapter.Message, ...] = ()
 
 
 trace: contextvars.ContextVar[list[Step] | None] = contextvars.ContextVar("mipro_nbtrace", default=None)
@@ -194,6 +197,11 @@ def _walk(value: Any, path: str, found: list[tuple[str, Predict]], seen: set[int
         seen.add(id(value))
         for key, part in value.items():
             _walk(part, f"{path}[{key!r}]", found, seen)
+
+
+def copied(value: T) -> T:
+    """Return an independent copy of modules, containers and plain data; what refuses to be copied is shared."""
+    return _clone(value, {})
 
 
 def _clone(value: T, memo: dict[int, Any]) -> T:

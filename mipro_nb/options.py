@@ -90,6 +90,11 @@ class Options:
         cost = options.max_cost
         if cost is not None and not (isinstance(cost, int | float) and not isinstance(cost, bool) and cost > 0):
             raise ConfigError(f"max_cost={cost!r}: US dollars, a number above 0, or None, is needed.")
+        where = options.run_dir
+        if where is not None:
+            path = isinstance(where, str | os.PathLike)
+            if not path or (os.path.exists(where) and not os.path.isdir(where)):
+                raise ConfigError(f"run_dir={where!r}: the path of a directory is needed, there already or to be made.")
         if options.stop is not None and not callable(options.stop):
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):

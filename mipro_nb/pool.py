@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from concurrent import futures
+from concurrent.futures.thread import ThreadPoolExecutor  # loaded now: what it registers for the end must be older
 from typing import Any, TypeVar
 
 from mipro_nb.errors import check_range
 from mipro_nb.events import Event, Listener
-from mipro_nb.lm import cancelled
+from mipro_nb.flow import Stopped, cancelled, checkpoint, go_ahead
 
 StopCheck = Callable[[], str | None]
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-go_ahead: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("mipro_nb_go_ahead", default=None)
-
-
-class Stopped(Exception):
-    """Work was ended on purpose; ``str()`` gives the reason."""
-
-
-def checkpoint() -> None:
-    """Wait here while the run is paused; raise Stopped in a worker whose run was ended."""
-    go, ended = go_ahead.get(), cancelled.get()
-    while go is not None and not go.wait(0.1):
-        if ended is not None and ended.is_set():
-            break
-    if ended is not None and ended.is_set():
-        raise Stopped("the work was ended")
 
 
 class Pool:
@@ -57,10 +43,11 @@ class Pool:
         go: threading.Event | None = None,
     ) -> None:
         check_range("num_threads", num_threads, 1)
-        self._executor = futures.ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
+        self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
         self._stop, self.emit, self._go = stop, emit, go
         self._cancelled = threading.Event()
         self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        _live.add(self)
 
     def __enter__(self) -> Pool:
         return self
@@ -70,6 +57,10 @@ class Pool:
             self._cancelled.set()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
         self._pass_on()
+
+    def end(self) -> None:
+        """Let workers begin nothing more; from any thread."""
+        self._cancelled.set()
 
     def tell(self, event: Event) -> None:
         """Hand an event from a worker to the thread that waits in ``map``; it emits the event soon."""
@@ -87,7 +78,7 @@ class Pool:
         Raises:
             Stopped: the stop check gave a reason. What was running has ended and was given to ``done``.
         """
-        self._check()
+        self.check()
 
         def start(item: T) -> R:
             cancelled.set(self._cancelled)
@@ -102,14 +93,13 @@ class Pool:
         waiting = set(tasks)
         try:
             while waiting:
-                with contextlib.suppress(queue.Empty):
-                    ready = arrived.get(timeout=0.2)
-                    waiting.remove(ready)
-                    self._pass_on()
-                    done(ready.result())
+                ready = _next(arrived)
                 self._pass_on()
-                self._check()
-        except Stopped:
+                if ready is not None:
+                    waiting.remove(ready)
+                    done(ready.result())
+                self.check()
+        except Exception:
             self._finish(waiting, done)
             raise
         finally:
@@ -135,13 +125,34 @@ class Pool:
         """Let the calls in flight end, without further tries, and keep what they bring: it is paid for."""
         self._cancelled.set()
         for task in futures.wait([task for task in waiting if not task.cancel()]).done:
-            if task.exception() is None:
+            with contextlib.suppress(Exception):  # what ended the work is raised, and not what came of it
                 done(task.result())
+        self._pass_on()
 
     def _pass_on(self) -> None:
         while not self._told.empty():
             self.emit(self._told.get())
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise Stopped if there is a reason to end."""
         if (reason := self._stop()) is not None:
             raise Stopped(reason)
+
+
+def _next(arrived: queue.SimpleQueue[futures.Future[R]]) -> futures.Future[R] | None:
+    with contextlib.suppress(queue.Empty):
+        return arrived.get(timeout=0.2)
+    return None
+
+
+_live: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _end_all() -> None:
+    for pool in list(_live):
+        pool.end()
+
+
+# Python waits at its end for all that was handed to executors: a run that nobody waits for must not go on, or hang,
+# there. What atexit registers comes too late for that.
+getattr(threading, "_register_atexit", atexit.register)(_end_all)

@@ -13,7 +13,7 @@ from mipro_nb.example import Example, Prediction, fields_of
 from mipro_nb.fieldtypes import adapter as adapter_of
 from mipro_nb.fieldtypes import is_scalar, plain
 from mipro_nb.lm import LM
-from mipro_nb.module import Module, Shown, Step, showing, trace
+from mipro_nb.module import Module, Shown, Step, copied, showing, trace
 from mipro_nb.saving import read_program
 from mipro_nb.settings import as_lm, sampling_in_force, settings
 from mipro_nb.signature import OutputField, Signature, as_signature
@@ -74,28 +74,35 @@ class Predict(Module):
         schema = adapter.json_schema(self.signature) if adapter.needs_json(self.signature) else None
         options: dict[str, Any] = {"schema": schema} if schema and lm.supports_schema else {}
         options |= sampling_in_force()
-        heard: list[str] = []
-        outputs: dict[str, Any] = {}
+        given, outputs = copied(dict(inputs)), dict[str, Any]()  # the program may go on to change its lists
+        sent, heard = list[list[adapter.Message]](), list[str]()
         try:
-            outputs = self._ask(lm, turns, options, heard)
+            outputs = self._ask(lm, turns, options, sent, heard)
         finally:
             steps = trace.get()
             if steps is not None:
-                steps.append(Step(self, dict(inputs), outputs, tuple(heard)))
+                steps.append(Step(self, given, outputs, tuple(heard), tuple(sent[-1])))
         return Prediction(outputs)
 
     def _ask(
-        self, lm: LM, turns: list[adapter.Message], options: Mapping[str, Any], heard: list[str]
+        self,
+        lm: LM,
+        turns: list[adapter.Message],
+        options: Mapping[str, Any],
+        sent: list[list[adapter.Message]],
+        heard: list[str],
     ) -> dict[str, Any]:
-        heard.append(lm.complete(turns, **options).text)
-        try:
-            return replies.parse(self.signature, heard[-1])
-        except ParseError as first:
-            heard.append(lm.complete(replies.repair(turns, first), **options).text)
+        """Ask, and once more if the reply can't be read; note what was sent and heard."""
+        first: ParseError | None = None
+        while True:
+            sent.append(turns)
+            heard.append(lm.complete(turns, **options).text)
             try:
                 return replies.parse(self.signature, heard[-1])
-            except ParseError:
-                raise first from None
+            except ParseError as error:
+                if first is not None:
+                    raise first from None
+                first, turns = error, replies.repair(turns, error)
 
     def _check(self, inputs: Mapping[str, Any]) -> None:
         known = list(self.signature.input_fields)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.console import console
 from mipro_nb.history import History
+from mipro_nb.text import cut, visible
 
 STAGE_NAMES = {
     "bootstrap": "1/3 bootstrap demo sets",
@@ -82,25 +85,39 @@ class TerminalProgress:
 
     Args:
         target: a rich Console; None is ``console()``.
+        past: what the run has told already: it counts, and is not written.
     """
 
-    def __init__(self, target: Any = None) -> None:
+    def __init__(self, target: Any = None, *, past: Iterable[ev.Event] = ()) -> None:
         self._console = target or console()
         self._history = History()
         self._live: Any = None
+        for event in past:
+            self._fold(event)
+        if self._history.started is not None and self._history.reason is None:
+            self._open()
 
     def __call__(self, event: ev.Event) -> None:
-        self._history(event)
-        if isinstance(event, ev.RunStarted) and self._console.is_terminal:
-            from rich.live import Live
-
-            self._live = Live(get_renderable=self._panel, console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
+        self._fold(event)
+        if isinstance(event, ev.RunStarted | ev.RunExtended):
+            self._open()
         line = self._line(event)
         if isinstance(event, ev.RunFinished):
             self.close()
         if line:
-            self._console.print(line, markup=False)
+            self._console.print(line, markup=False, emoji=False)
+
+    def _fold(self, event: ev.Event) -> None:
+        with contextlib.suppress(KeyError):  # of a trial, or a search, whose start was told before
+            self._history(event)
+
+    def _open(self) -> None:
+        """Put the panel on the screen, if it is a terminal's and isn't there."""
+        if self._live is None and self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self._panel, console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
 
     def _panel(self) -> Any:
         from rich.panel import Panel
@@ -122,27 +139,35 @@ class TerminalProgress:
             case ev.DemosBootstrapped():
                 return f"  {event.predictor}, demo set {event.index}: {event.origin}, {len(event.demos)} demos"
             case ev.InstructionProposed():
-                return f"  {event.predictor}, instruction {event.index}: {' '.join(event.text.split())[:100]}"
+                return f"  {event.predictor}, instruction {event.index}: {cut(event.text, 100)}"
             case ev.TrialFinished():
                 return self._trial_line(event)
             case ev.Noted():
-                return f"  note: {event.message}"
+                return f"  note: {_in_a_line(event.message)}"
             case ev.VerdictReached():
                 return f"verdict: {event.verdict}"
             case ev.RunFinished():
-                return f"{event.reason}; {usage_text(self._history.usage)}; {duration_text(self._history.seconds)}"
+                spent = f"{usage_text(self._history.usage)}; {duration_text(self._history.seconds)}"
+                return f"{_in_a_line(event.reason)}; {spent}"
         return None
 
     def _trial_line(self, event: ev.TrialFinished) -> str:
-        trial = self._history.trials_by_number[event.trial]
+        trial = self._history.trials_by_number.get(event.trial)
         failed = f", {event.failed} failed" if event.failed else ""
         best = self._history.best
         found = f"; best {score_text(best.score, best.examples)}" if best else ""
+        score = score_text(event.score, event.examples)
+        if trial is None:
+            return f"  trial {event.trial}: {score}{failed}{found}"
         chosen = f"instructions {list(trial.instructions)}" + (f", demos {list(trial.demos)}" if trial.demos else "")
         left = (
             f"; {duration_text(seconds_left(self._history, event.at))} left"
             if not trial.kind.startswith("test")
             else ""
         )
-        score = score_text(event.score, event.examples)
         return f"  trial {event.trial} {trial.kind} ({chosen}): {score}{failed}{found}{left}"
+
+
+def _in_a_line(text: str) -> str:
+    """Return a text that may come from an LM or a dataset as one line that can't command the terminal."""
+    return " ".join(visible(text).split())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -90,13 +91,21 @@ class Run:
         """The best fully evaluated program so far, as a new one; the program itself before there is one."""
         return self._execution.best_program()
 
-    def listen(self, listener: ev.Listener) -> None:
-        """Hand a listener all events from now on, in the run's thread; it must return soon."""
-        self._execution.emit.add(listener)
+    def listen(self, listener: ev.Listener, at_end: Callable[[], None] | None = None) -> None:
+        """Hand a listener all events from now on, in the run's thread; it must return soon.
 
-    def at_end(self, last_words: Callable[[], None]) -> None:
-        """Call this each time the run is over, before those who wait are told; in the run's thread."""
-        self._last_words.append(last_words)
+        Args:
+            at_end: called each time the run is over, before those who wait are told.
+        """
+        self._execution.emit.add(listener)
+        if at_end is not None:
+            self._last_words.append(at_end)
+
+    def forget(self, listener: ev.Listener, at_end: Callable[[], None] | None = None) -> None:
+        """Take back what ``listen`` did."""
+        self._execution.emit.remove(listener)
+        if at_end in self._last_words:
+            self._last_words.remove(at_end)
 
     def start(self) -> None:
         """Begin, once permission is given; a run that has begun goes on undisturbed."""
@@ -130,7 +139,8 @@ class Run:
             ConfigError: no whole number of 1 or more, or the run ended before its search began.
         """
         with self._lock:
-            if self._over and not self.extendable:
+            ending = self._over or self._control.stop_reason is not None
+            if ending and not self.extendable:
                 raise ConfigError("the run ended before its search began, or failed: start a new one.")
             self._control.extend(num_trials)
             if self._over:
@@ -159,19 +169,20 @@ class Run:
         Raises:
             ConfigError: the run waits for permission.
         """
+        return self._wait(self._ended, timeout)
+
+    def _wait(self, ended: Future[Module], timeout: float | None) -> bool:
         if self.status == "waiting":
             raise ConfigError("the run waits for permission: call start(), or press Start.")
         until = None if timeout is None else time.monotonic() + timeout
         with self._shown() as show:
             while True:
                 try:
-                    while not self._ended.done() and (until is None or time.monotonic() < until):
+                    while not ended.done() and (until is None or time.monotonic() < until):
                         show()
                         with contextlib.suppress(TimeoutError):
-                            self._ended.exception(
-                                0.2 if until is None else min(0.2, max(0.0, until - time.monotonic()))
-                            )
-                    return self._ended.done()
+                            ended.exception(0.2 if until is None else min(0.2, max(0.0, until - time.monotonic())))
+                    return ended.done()
                 except KeyboardInterrupt:
                     if self.status == "stopping":
                         raise
@@ -184,23 +195,29 @@ class Run:
             TimeoutError: the run goes on.
             MiproError: what ended the run, if it has nothing to return.
         """
-        if not self.wait(timeout):
+        ended = self._ended
+        if not self._wait(ended, timeout):
             raise TimeoutError(f"the run goes on after {timeout:g} s; it is {self.status}.")
-        return self._ended.result()
+        return ended.result()
 
     def __await__(self) -> Generator[Any, None, Module]:
         return self._awaited().__await__()
 
     async def _awaited(self) -> Module:
+        """Wait; an interrupt stops the run and gives the best so far, a cancellation or timeout leaves it running."""
         ended = asyncio.wrap_future(self._ended)
-        try:
-            return await asyncio.shield(ended)
-        except asyncio.CancelledError:  # what a kernel interrupt is to a cell that awaits
-            self.stop("interrupted")
-            return await ended
+        with _interrupts() as seen:
+            try:
+                return await asyncio.shield(ended)
+            except asyncio.CancelledError:
+                if not seen:
+                    raise
+                self.stop("interrupted")
+                return await asyncio.shield(ended)
 
     def _begin(self, work: Callable[[], Module]) -> None:
         self._begun = True
+        self._ended.set_running_or_notify_cancel()  # who awaits can't cancel it any more
         inside = self._context.copy().run
         threading.Thread(target=inside, args=(self._work, work, self._ended), name="mipro_nb run", daemon=True).start()
 
@@ -220,7 +237,7 @@ class Run:
     def _wanted(self) -> int:
         """Return how many trials were asked for while the verdict was under way; none: the run is over."""
         with self._lock:
-            more = self._control.take_more()
+            more = self._control.take_more() if self.extendable else 0
             self._over = not more
         return more
 
@@ -242,14 +259,14 @@ class Run:
             with line_of(self) as show:
                 yield show
         else:
-            panel = TerminalProgress()
-            for event in list(self.history.events):
-                panel(event)
-            self.listen(panel)
+            emit = self._execution.emit
+            with emit.lock:
+                panel = TerminalProgress(past=self.history.events)
+                emit.add(panel)
             try:
                 yield lambda: None
             finally:
-                self._execution.emit.remove(panel)
+                emit.remove(panel)
                 panel.close()
 
     @property
@@ -281,3 +298,25 @@ class Run:
         from mipro_nb.notebook.view import view_of
 
         view_of(self)._ipython_display_()
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Give a list that gets the keyboard interrupts that come meanwhile; they are handled as before."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: Any) -> None:
+        seen.append(number)
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield seen
+    finally:
+        if signal.getsignal(signal.SIGINT) is handle:
+            signal.signal(signal.SIGINT, before)

@@ -24,8 +24,8 @@ from mipro_nb.errors import (
     UnknownPrompt,
 )
 from mipro_nb.example import Example, Score, fields_of
-from mipro_nb.module import Module, Step, tracing
-from mipro_nb.pool import Stopped, checkpoint
+from mipro_nb.flow import Stopped, checkpoint, ended
+from mipro_nb.module import Module, Step, copied, tracing
 from mipro_nb.settings import sampling
 from mipro_nb.usage import track_usage
 
@@ -87,13 +87,15 @@ def run_example(
         prediction = None
         try:
             with sampling(**(options or {})):
-                prediction = program(**fields_of(Example.inputs(example)))
+                prediction = program(**copied(fields_of(Example.inputs(example))))
         except (LMRefused, ConfigError, MetricError, UnknownPrompt, Stopped):
             raise
         except ParseError as error:
             told = f"ParseError: {error} The reply was: {error.reply[:LONGEST_OUTPUT]!r}"
             failure = ExampleResult(number, 0.0, error=told, feedback=str(error))
         except (LMUnavailable, OSError) as error:  # an outage, of the LM or of what else the program asks
+            if ended():  # the LM wasn't asked any more: that says nothing about it
+                raise Stopped("the work was ended") from error
             failure = ExampleResult(number, None, error=_told(error))
         except Exception as error:  # noqa: BLE001 (the program failed on what the LM wrote: that is its score)
             failure = ExampleResult(number, 0.0, error=_told(error))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from mipro_nb.example import Example
@@ -121,6 +121,9 @@ class Strategy(Protocol):
     def extend(self, num_trials: int) -> None:
         """Try so many combinations more, also when the search was over."""
 
+    def keep(self, work: Work, scores: Mapping[int, float]) -> None:
+        """Keep what came of a trial that was cut off; ``ask`` gives the rest of it again."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -165,6 +168,11 @@ class MiproStrategy:
 
     def ask(self) -> Work | None:
         return self._work
+
+    def keep(self, work: Work, scores: Mapping[int, float]) -> None:
+        self._known[work.choice].scores.update(scores)
+        if self._work is not None:
+            self._work = replace(self._work, new=tuple(e for e in work.new if e not in scores))
 
     def extend(self, num_trials: int) -> None:
         self._wanted += num_trials

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mipro_nb import adapter, replies
+from mipro_nb import adapter
 from mipro_nb import events as ev
-from mipro_nb.errors import MiproError, ParseError
+from mipro_nb.errors import MiproError
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.signature import Signature
+from mipro_nb.telling import digest, resolved
+
+DIFFER = "These messages are rebuilt from a log of another version, and differ from those that were sent."
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a predictor: the messages as they were sent, and the reply.
 
-    After a reply that could not be read the messages include it and the request to mend it.
+    After a reply that could not be read the messages include it and the request to mend it. Long texts are cut and say
+    so, and a message of the role ``note`` says what else isn't as it was sent.
     """
 
     predictor: str
@@ -34,10 +38,12 @@ def _call(history: History, trial: TrialRecord, told: Mapping[str, Any]) -> Call
     name, heard = told["predictor"], list(told["replies"])
     last = heard[-1] if heard else ""
     try:
-        signature = _signature(history, trial, name)
-        turns = adapter.messages(signature, _demos(history, trial, name), told["inputs"])
-        if len(heard) > 1:
-            turns = _mended(signature, turns, heard[0])
+        rebuilt = _rebuilt(history, trial, told)
+        turns = resolved(rebuilt, told)
+        if len(heard) == 1 and told.get("messages", ())[-2:-1] == [len(rebuilt)]:
+            last = ""  # the request to mend the only reply was not answered
+        if digest(turns) != told.get("digest", digest(turns)):
+            turns.insert(0, {"role": "note", "content": DIFFER})
     except (MiproError, LookupError, TypeError, ValueError) as error:
         # a log of another version, or an input that isn't of its field's type: shown as far as it goes
         turns = [{"role": "note", "content": f"The messages can't be rebuilt: {type(error).__name__}: {error}"}]
@@ -45,12 +51,11 @@ def _call(history: History, trial: TrialRecord, told: Mapping[str, Any]) -> Call
     return Call(name, tuple(turns), last)
 
 
-def _mended(signature: Signature, turns: list[adapter.Message], first: str) -> list[adapter.Message]:
-    try:
-        replies.parse(signature, first)
-    except ParseError as error:
-        return replies.repair(turns, error)
-    return turns
+def _rebuilt(history: History, trial: TrialRecord, told: Mapping[str, Any]) -> list[adapter.Message]:
+    if not any(isinstance(message, int) for message in told.get("messages", [0])):
+        return []  # all are told as they were sent
+    name = told["predictor"]
+    return adapter.messages(_signature(history, trial, name), _demos(history, trial, name), told["inputs"])
 
 
 def _signature(history: History, trial: TrialRecord, name: str) -> Signature:

@@ -8,7 +8,6 @@ is McNemar's exact one for booleans, a sign-flip permutation test for other scor
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 RESAMPLES = 10_000
 LEVEL = 0.95
 Z = 1.959964  # of the normal distribution, for LEVEL
+STUDENT = (12.7062, 4.30265, 3.18245, 2.77645)  # quantiles of Student's t for LEVEL, 1 to 4 degrees of freedom
+NO_SPREAD = 1e-6  # a standard deviation of less is the rounding of sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +78,51 @@ def judge(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Ver
 
 
 def interval(mean: float, examples: int, spread: float | None = None) -> tuple[float, float]:
-    """Return the 95% interval of a mean score: Wilson's (1927) for booleans, else normal, kept inside [0, 1].
+    """Return the 95% interval of a mean score, inside [0, 1] and rounded outwards.
+
+    It is Wilson's (1927) for booleans, else Student's (1908). One number alone says nothing; a few equal ones have no
+    spread to go by, and get Wilson's: no scores of that mean are more spread than booleans.
 
     Args:
         mean: a fraction, over ``examples`` examples, 1 or more.
-        spread: standard deviation of the single scores; None: they are booleans.
+        spread: standard deviation of the single scores, as of ``spread_of``; None: they are booleans.
 
-    >>> interval(0.5, 100)
-    (0.404, 0.596)
+    >>> interval(0.5, 100), interval(0.5, 100, 0.1)
+    ((0.403, 0.597), (0.48, 0.52))
     """
-    if spread is None:
+    if spread is not None and examples < 2:
+        return 0.0, 1.0
+    if spread is None or spread < NO_SPREAD:
         weight = Z * Z / examples
         centre, half = mean + weight / 2, Z * math.sqrt(mean * (1 - mean) / examples + weight / (4 * examples))
         low, high = (centre - half) / (1 + weight), (centre + half) / (1 + weight)
     else:
-        half = Z * spread / math.sqrt(examples)
+        half = student(examples - 1) * spread / math.sqrt(examples)
         low, high = mean - half, mean + half
-    return round(max(0.0, low), 3), round(min(1.0, high), 3)
+    return max(0.0, math.floor(low * 1000) / 1000), min(1.0, math.ceil(high * 1000) / 1000)
+
+
+def student(freedom: int) -> float:
+    """Return the two-sided quantile of Student's t for ``LEVEL`` and so many degrees of freedom, 1 or more.
+
+    From 5 on by the expansion of Cornish and Fisher (Abramowitz and Stegun, 1964, 26.7.5), good to 0.0003.
+    """
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    first, second = (Z**3 + Z) / 4, (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
+    third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
+    fourth = (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160
+    return Z + first / freedom + second / freedom**2 + third / freedom**3 + fourth / freedom**4
 
 
 def spread_of(scores: Collection[float]) -> float | None:
-    """Return the standard deviation of scores, or None if all are booleans."""
-    return None if all(score in (0.0, 1.0) for score in scores) else statistics.pstdev(scores)
+    """Return the sample's standard deviation, or None if all scores are booleans; equal scores and one alone have 0."""
+    if all(score in (0.0, 1.0) for score in scores):
+        return None
+    if min(scores) == max(scores):
+        return 0.0
+    mean = math.fsum(scores) / len(scores)
+    return math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
 
 
 def mcnemar(fixed: int, broken: int) -> float:

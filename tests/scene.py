@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import histories
 from histories import PAYLOADS
-from programs import fake, is_description, is_proposal, metric, reply, rows
+from programs import chance, fake, is_description, is_proposal, metric, reply, rows
 
 import mipro_nb as mn
 from mipro_nb.testing import FakeLM, Messages
@@ -46,9 +48,14 @@ def optimize(lm: FakeLM, program: mn.Module | None = None, **options: Any) -> An
     """Optimize a small program on small data; return the view."""
     data = {"trainset": rows(20), "valset": rows(30, 20), "testset": rows(40, 100), "minibatch_size": 10}
     most = {"num_candidates": 4, "num_trials": 6, "num_threads": 4, "seed": 1, "metric": metric}
-    return mn.optimize(
-        program or mn.Predict("q -> a"), task_model=lm, prompt_model=lm, **{**data, **most, **options}
-    )
+    return mn.optimize(program or mn.Predict("q -> a"), task_model=lm, prompt_model=lm, **{**data, **most, **options})
+
+
+def wordy(messages: Messages) -> str:
+    """Propose instructions of two pages each, which no compression makes small."""
+    if not is_proposal(messages):
+        return reply(messages)
+    return "Instruction: Answer with care: " + " ".join(str(chance(messages, number)) for number in range(150))
 
 
 class Hostile(mn.Module):
@@ -93,3 +100,29 @@ def optimize_hostile(metric: Any = hostile_metric, **options: Any) -> Any:
     program = type(PAYLOADS[0], (Hostile,), {})()
     data = {"trainset": hostile_rows(20), "valset": hostile_rows(20, 20), "testset": hostile_rows(20, 40)}
     return optimize(held(0, quoting), program, metric=metric, **{"num_candidates": len(PAYLOADS), **data, **options})
+
+
+class Replayed:
+    """A run that never ran: a large history, of which the last trials come one by one."""
+
+    name, status, plan, max_cost, extendable, error = "Predict", "running", None, None, True, None
+
+    def __init__(self, trials: int, examples: int, late: int = 200) -> None:
+        events = histories.large(trials, examples, every=max(1, trials // 4)).events
+        begins = [place for place, event in enumerate(events) if type(event).__name__ == "TrialStarted"]
+        self.history, self.later = mn.History(events[: begins[-late]]), events[begins[-late] :]
+        self.listeners: list[Any] = []
+
+    def listen(self, listener: Any, *ended: Any) -> None:
+        self.listeners.append(listener)
+
+    def go_on(self) -> None:
+        """Let the rest happen, in a thread."""
+        threading.Thread(target=self._replay, daemon=True).start()
+
+    def _replay(self) -> None:
+        for event in self.later:
+            self.history(event)
+            for listener in self.listeners:
+                listener(event)
+            time.sleep(0.001)

@@ -7,7 +7,8 @@ import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets, labeled_demo, recipes
 from mipro_nb.errors import LMUnavailable, TooManyErrors
-from mipro_nb.pool import Pool, Stopped
+from mipro_nb.flow import Stopped
+from mipro_nb.pool import Pool
 from mipro_nb.testing import EventRecorder
 
 

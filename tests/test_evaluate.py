@@ -1,3 +1,6 @@
+import dataclasses
+import json
+import math
 import threading
 
 import pytest
@@ -209,6 +212,74 @@ def test_progress_is_told_as_events():
         "TrialFinished",
     ]
     assert sum(e.usage.calls for e in recorder.of(ev.LMUsed)) == 3
+
+
+def told(program, inputs, given_metric=metric):
+    """What the events say of one example."""
+    recorder = EventRecorder()
+    example = mn.Example(**inputs, a="answer 1").with_inputs(*inputs)
+    mn.Evaluate([example], given_metric, listeners=[recorder])(program)
+    return recorder.of(ev.ExampleScored)[0]
+
+
+def one(spec, reply="a: answer 1"):
+    return mn.Predict(spec, lm=fake(replies=lambda m: reply))
+
+
+def test_what_is_told_of_a_long_list_stays_small_and_says_that_it_was_cut():
+    passages = [f"passage {n} " * 1000 for n in range(20)]
+    event = told(one("q, passages: list[str] -> a"), {"q": "which?", "passages": passages})
+    inputs = event.calls[0]["inputs"]
+    assert inputs["q"] == "which?"  # the short one is whole
+    assert inputs["passages"][0] == passages[0]
+    assert "cut here by mipro_nb" in str(inputs["passages"])
+    assert "18 more of 20" in inputs["passages"][-1]
+    assert len(json.dumps(dataclasses.asdict(event))) < 25_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 100_000,
+        {"a": {"b": ["x" * 100_000]}},
+        {f"key {n}": n for n in range(100_000)},
+        {"k" * 100_000: 1},
+        [[]] * 100_000,
+        list(range(100_000)),
+        {"a": "x" * 15_000, "b": "y" * 15_000},
+    ],
+    ids=["text", "nested", "keys", "long key", "empty lists", "numbers", "two texts"],
+)
+def test_any_long_input_is_cut_and_says_so(value):
+    event = told(one("q: Any -> a"), {"q": value})
+    text = json.dumps(event.calls[0]["inputs"])
+    assert len(text) < 50_000
+    assert "cut here by mipro_nb" in text
+
+
+def test_several_long_inputs_share_the_room():
+    event = told(one("q, b, c -> a"), {"q": "x" * 50_000, "b": "y" * 50_000, "c": "short"})
+    inputs = event.calls[0]["inputs"]
+    assert inputs["c"] == "short"
+    assert 9_000 < len(inputs["q"]) < 11_000
+    assert 9_000 < len(inputs["b"]) < 11_000
+
+
+def test_long_feedback_replies_and_outputs_are_cut_and_say_so():
+    event = told(one("q -> a", "a: " + "z" * 30_000), {"q": "1"}, lambda e, p: mn.Score(0.5, feedback="f" * 1_000_000))
+    assert len(event.feedback) < 2_100
+    assert "[cut here by mipro_nb: 1,000,000 characters in all]" in event.feedback
+    assert "30,003 characters in all" in event.calls[0]["replies"][0]
+    assert "cut here by mipro_nb" in event.output
+
+
+def test_what_json_does_not_have_is_told_as_text():
+    event = told(one("q: list, b: float -> a"), {"q": [math.nan, {"x": math.inf}], "b": -math.inf})
+    assert event.calls[0]["inputs"] == {"q": ["NaN", {"x": "Infinity"}], "b": "-Infinity"}
+
+
+def test_bytes_are_an_input():
+    assert told(one("q: Any -> a"), {"q": b"\xff\xd8"}).calls[0]["inputs"] == {"q": "_9g="}
 
 
 def test_usage_and_steps_come_with_each_result():

@@ -25,7 +25,7 @@ EVENTS = [
     ev.ExampleScored(0, 4, 0.5, "", "half", "a: 1"),
     ev.ExampleScored(0, 5, 1.0, calls=({"predictor": "self", "inputs": {"q": "1"}, "replies": ["a: 1"]},)),
     ev.RunPaused(True),
-    ev.RunExtended(5),
+    ev.RunExtended(5, 7),
     ev.TrialFinished(0, None, 0, 9),
     ev.VerdictReached(Verdict("improved", 40, 0.5, 0.75, 0.25, 0.1, 0.4, 0.01, 12, 2)),
     ev.Noted("data", "a sample was taken"),

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 from enum import Enum
 from typing import Any, Literal, Optional, Union
 
@@ -32,6 +34,15 @@ class Renamed(pydantic.BaseModel):
 
     kind: str = pydantic.Field(alias="class", pattern="^[a-z]+$")
     share: float = pydantic.Field(0.5, ge=0, lt=1)
+
+
+class Strict(pydantic.BaseModel):
+    """What more a schema can say."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", title="A strict one", json_schema_extra={"examples": [{"n": 1}]})
+
+    n: int = pydantic.Field(examples=[3], title="How many")
+    unit: str = pydantic.Field("kg", json_schema_extra={"x-hint": "SI"})
 
 
 class Colour(Enum):
@@ -169,6 +180,7 @@ def rebuilt(model):
         (Order, {"main": {"name": "nut"}, "spare": {"name": "bolt"}, "speed": "fast"}),
         (Tree, {"value": 1, "children": [{"value": 2, "children": [{"value": 3}]}]}),
         (Renamed, {"class": "x"}),
+        (Strict, {"n": 2}),
     ],
 )
 def test_a_model_is_rebuilt_from_json_without_its_class(model, values):
@@ -184,6 +196,20 @@ def test_a_rebuilt_model_refuses_what_the_model_refuses():
         rebuilt(Tree).model_validate({"value": 1, "children": [{"value": "x"}]})
     with pytest.raises(pydantic.ValidationError):
         rebuilt(Renamed).model_validate({"class": "x", "share": 1})
+    with pytest.raises(pydantic.ValidationError, match="Extra inputs are not permitted"):
+        rebuilt(Strict).model_validate({"n": 1, "m": 2})
+
+
+def test_what_a_schema_makes_by_a_function_stays_behind():
+    class Made(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(json_schema_extra=lambda schema: schema.update(x=1))
+        n: int = pydantic.Field(json_schema_extra={"x": object})
+
+    assert json.loads(json.dumps(fieldtypes.models_to_json({"Made": Made})))["Made"]["doc"] is None
+
+
+def test_a_model_of_an_older_file_is_read():
+    assert fieldtypes.models_from_json({"A": {"doc": None, "fields": {"x": {"type": "int"}}}})["A"](x=1)
 
 
 def test_rebuilt_defaults_are_not_shared():
@@ -208,3 +234,28 @@ def test_what_fits_on_one_line_is_scalar(kind):
 @pytest.mark.parametrize("kind", [list, list[str], dict, Part, Part | None, Any, list[int] | str])
 def test_what_needs_json_is_not(kind):
     assert not fieldtypes.is_scalar(kind)
+
+
+@dataclasses.dataclass
+class Scan:
+    image: bytes = b"\xff\xd8"
+    sharpness: float = math.nan
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (b"text", "text"),
+        (b"\xff\xd8", "_9g="),
+        ([b"\xff", {"a": bytearray(b"\xfe")}], ["_w==", {"a": "_g=="}]),
+        (Scan(), {"image": "_9g=", "sharpness": "NaN"}),
+    ],
+)
+def test_bytes_that_are_no_text_are_written_in_base64(value, wanted):
+    assert fieldtypes.plain(value) == wanted
+
+
+def test_what_is_no_number_in_json_is_written_as_text():
+    value = {"a": [math.nan, math.inf, (-math.inf, 1.5)], "b": math.nan}
+    assert fieldtypes.plain(value) == {"a": ["NaN", "Infinity", ["-Infinity", 1.5]], "b": "NaN"}
+    json.dumps(fieldtypes.plain(value), allow_nan=False)

@@ -2,7 +2,7 @@ import datetime
 
 import pytest
 
-from mipro_nb import History, frames
+from mipro_nb import History, frames, verdict
 from mipro_nb import events as ev
 
 EMPTY = History()
@@ -62,9 +62,44 @@ def test_candidates_are_rows_with_their_weighted_mean():
     table = frames.candidates(RUN).set_index(["predictor", "kind", "index"])
     own, new = table.loc[("a", "instruction", 0)], table.loc[("a", "instruction", 1)]
     assert (own["origin"], own["examples"], own["trials"], own["mean"]) == ("original", 3, 1, pytest.approx(1 / 3))
-    assert (new["tip"], new["text"], new["examples"], new["trials"]) == ("simple", "Do it.", 4, 2)
-    assert new["mean"] == pytest.approx((1.0 * 1 + 2 / 3 * 3) / 4)
+    assert (new["tip"], new["text"], new["examples"], new["trials"]) == ("simple", "Do it.", 3, 2)
+    assert new["mean"] == pytest.approx(2 / 3)  # example 1, known from the minibatch, counts once
     assert table.loc[("b", "demos", 1)]["text"] == '{"q": "é", "at": "2026-01-02"}'
+
+
+def trial(number, kind, choice, planned, *scores):
+    """A trial of a zero-shot run; its score is that of all that is planned."""
+    yield ev.TrialStarted(number, kind, choice, (), len(planned), len(scores))
+    yield from scored(number, *scores)
+    yield ev.TrialFinished(number, sum(planned) / len(planned), len(planned), 0)
+
+
+def standing(*events):
+    history = History([ev.RunStarted("id", "P", ("a", "b"), {}, {}, {}, {}), *(e for part in events for e in part)])
+    return frames.standings(history)[0, "instruction", 0]
+
+
+def test_the_same_example_in_several_trials_of_a_combination_is_no_new_evidence():
+    half = [(0, 1.0), (1, 0.0)]
+    once = standing(trial(0, "full", (0, 0), [1.0, 0.0], *half))
+    again = [trial(n, "minibatch", (0, 0), [1.0, 0.0]) for n in range(1, 9)]
+    often = standing(trial(0, "full", (0, 0), [1.0, 0.0], *half), *again)
+    assert (often.examples, often.trials, once.trials) == (2, 9, 1)
+    assert (often.mean, often.interval) == (once.mean, once.interval) == (0.5, verdict.interval(0.5, 2))
+
+
+def test_minibatches_of_a_combination_add_up_to_the_examples_that_they_know():
+    first = trial(0, "minibatch", (0, 0), [1.0, 0.0], (0, 1.0), (1, 0.0))
+    second = trial(1, "minibatch", (0, 0), [0.0, 0.0], (2, 0.0))  # example 1 is known
+    found = standing(first, second)
+    assert (found.examples, found.mean) == (3, pytest.approx(1 / 3))
+
+
+def test_an_example_counts_once_for_each_partner():
+    alone = trial(0, "minibatch", (0, 0), [0.5], (0, 0.5))
+    found = standing(alone, trial(1, "full", (0, 1), [0.75, 1.0, 0.25], (0, 0.75), (1, 1.0), (2, 0.25)))
+    assert (found.examples, found.trials, found.mean) == (4, 2, 0.625)
+    assert found.interval == verdict.interval(0.625, 4, verdict.spread_of([0.5, 0.75, 1.0, 0.25]))
 
 
 def test_a_candidate_that_was_never_tried_has_no_mean():
@@ -97,6 +132,13 @@ def test_an_example_that_is_missing_on_one_side_is_not_judged():
         ]
     )
     assert list(frames.examples(history)["change"]) == ["fixed", "same", "", *["same"] * 17]
+
+
+def test_while_the_best_is_the_baseline_nothing_is_compared():
+    history = History(trial(0, "baseline", (0, 0), [1.0, 0.0], (0, 1.0), (1, 0.0)))
+    table = frames.examples(history)
+    assert list(table["change"]) == ["", ""]
+    assert list(table["output"]) == ["t0", "t0"]
 
 
 @pytest.mark.parametrize("history", [EMPTY, BEFORE])

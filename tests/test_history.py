@@ -254,8 +254,8 @@ def test_an_extension_brings_the_search_back():
     history = search(ev.TrialFinished(0, 0.5, 2, 0), ev.StageStarted("verdict", 1, at=20.0))
     history(ev.RunFinished("finished", at=30.0))
     assert history.stage == "verdict"
-    history(ev.RunExtended(3, at=100.0))
-    assert (history.stage, history.reason, history.stages["search"].total) == ("search", None, 7)
+    history(ev.RunExtended(3, 4, at=100.0))
+    assert (history.stage, history.reason, history.stages["search"].total) == ("search", None, 8)
     assert history.working_seconds(105.0) == 25.0
     history(ev.StageStarted("verdict", 1, at=110.0))
     assert history.working_seconds(111.0) == 1.0

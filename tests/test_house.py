@@ -12,16 +12,29 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 # a module imports only from the lines above its own, or from earlier in its line
 LAYERS = [
     # values
-    ["console", "errors", "example", "fieldtypes", "signature", "verdict", "events", "eventlog", "frames", "history"],
+    ["console", "errors", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
+    ["frames", "history"],
     # data and LM in and out
-    ["checks", "data", "cache", "usage", "refusals", "local", "lm", "testing"],
+    ["checks", "data", "cache", "flow", "usage", "refusals", "local", "lm", "testing"],
     # programs
     ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer
-    ["control", "pool", "scoring", "evaluate", "bootstrap", "fewshot", "instruction", "grounding", "propose", "search"],
+    [
+        "control",
+        "pool",
+        "scoring",
+        "telling",
+        "evaluate",
+        "bootstrap",
+        "fewshot",
+        "instruction",
+        "grounding",
+        "propose",
+        "search",
+    ],
     ["options", "estimate", "plan", "progress", "transcript", "engine", "run", "mipro"],
     # the notebook
-    ["notebook.__init__", "notebook.text", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
+    ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],
     ["notebook.markup", "notebook.sections", "notebook.static"],
     ["notebook.kernel", "notebook.code", "notebook.part", "notebook.outputs", "notebook.feed", "notebook.view"],

@@ -21,7 +21,8 @@ from mipro_nb import Predict
 from mipro_nb.cache import Cache
 from mipro_nb.errors import ConfigError, LMRefused, LMUnavailable, PromptRefused
 from mipro_nb.events import Usage
-from mipro_nb.lm import LM, cancelled
+from mipro_nb.flow import cancelled
+from mipro_nb.lm import LM
 from mipro_nb.usage import track_usage
 
 KEY = "sk-loopback-0123456789"

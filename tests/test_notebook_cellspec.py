@@ -100,6 +100,21 @@ def test_a_wrong_line_says_what_to_change(line, said):
     assert "secret" not in message
 
 
+def test_a_runs_number_is_a_word_only_where_it_is_looked_for():
+    assert split_line("stop #2 # the second") == ["stop"]
+    assert split_line("stop #2 # the second", numbers=True) == ["stop", "#2"]
+    assert split_line("stop #two #2", numbers=True) == ["stop"]
+
+
+def test_names_are_read_as_python_reads_them():
+    line = "\ufb01ve --program \ufb01rst --metric \ufb01nd --into \ufb01t --testset"
+    spec = read_cell("--trainset " + line + " 'the \ufb01le.csv'", "")
+    assert (spec.trainset, spec.program, spec.metric, spec.into) == ("five", "first", "find", "fit")
+    assert spec.testset == "the \ufb01le.csv"  # a path is kept as it is
+    assert "would hide Python's own list" in refused("t --into \uff4c\uff49\uff53\uff54")
+    assert "would overwrite the data fit" in refused("fit --into \ufb01t")
+
+
 def test_help_is_given_whatever_else_stands_there():
     assert read_cell("--help", "this isn't Python").help
 

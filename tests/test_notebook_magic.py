@@ -1,5 +1,8 @@
+import gc
 import inspect
 import threading
+import time
+import weakref
 from types import SimpleNamespace
 
 import pandas as pd
@@ -10,6 +13,7 @@ from programs import TwoSteps, fake, reply, two_step_reply
 from traitlets.config import Config
 
 import mipro_nb as mn
+from mipro_nb import events as ev
 from mipro_nb.notebook.oneline import MagicError
 from mipro_nb.notebook.view import RunView
 from mipro_nb.run import Run
@@ -278,7 +282,7 @@ def test_the_best_program_goes_on_with_the_lm_that_was_asked_for(shell):
     assert names["p"].lm is None
 
 
-def test_the_name_is_current_whenever_a_cell_runs(shell, gate):
+def test_the_name_is_current_at_any_time(shell, gate):
     names = ran(shell, f"%%mipro rows {QUICK}\nq -> a")
     run = names["best_run"]
     improved = threading.Event()
@@ -292,10 +296,8 @@ def test_the_name_is_current_whenever_a_cell_runs(shell, gate):
     gate.hold = hold
     gate.open.set()
     assert improved.wait(60)
-    assert made_of(names["best"]) == made_of(run.job.student)
+    assert made_of(names["best"]) == made_of(run.program) != made_of(run.job.student)  # within a cell that goes on
     ran(shell, "now = best")
-    assert made_of(names["now"]) == made_of(run.program) != made_of(run.job.student)
-    ran(shell, "pass")
     assert names["best"] is names["now"]  # not replaced without need
     gate.later.set()
     run.result(60)
@@ -328,13 +330,91 @@ def test_the_second_run_of_a_cell_takes_the_name(shell, gate, capsys):
     ran(shell, "%mipro")
     assert "1  (name taken)  Predict  running" in capsys.readouterr().out
     assert "2 runs could be meant; name one: #1, best." in refused(shell, "%mipro stop")
-    ran(shell, "%mipro stop 1")
+    assert "no run is called '#3'; runs: #1, best." in refused(shell, "%mipro stop #3")
+    assert "'#1' is one too many" in refused(shell, "%mipro stop best #1")
+    assert first.status == second.status == "running"
+    ran(shell, "%mipro stop #1  # as the message calls it")
     gate.open.set()
     assert first.wait(60)
     assert first.status == "stopped"
     second.result(60)
     ran(shell, "pass")
     assert made_of(shell.user_ns["best"]) == made_of(second.program)
+
+
+def test_a_run_that_nobody_holds_is_forgotten_and_the_others_keep_their_numbers(shell, capsys):
+    import optuna  # noqa: F401 (it keeps the frames that first import it for ever: a run's, otherwise)
+
+    cell = f"%%mipro rows {QUICK} --wait --into"
+    first = weakref.ref(ran(shell, f"{cell} one\nq -> a")["one_run"])
+    ran(shell, f"{cell} two\nq -> a")
+    ran(shell, "del one, one_run")
+    ran(shell, "pass")
+    for view in shell.displayed:
+        view.close()
+    shell.displayed.clear()
+    for _ in range(100):
+        gc.collect()
+        if first() is None:
+            break
+        time.sleep(0.1)  # the view's thread has it until it looks around
+    else:
+        pytest.fail("the run is kept")
+    capsys.readouterr()
+    ran(shell, "%mipro\n%mipro status #2")
+    told = capsys.readouterr().out
+    assert told.splitlines()[1].split()[:4] == ["2", "two", "Predict", "finished"]
+    assert "two (Predict): finished" in told
+    assert "no run is called '#1'; runs: two." in refused(shell, "%mipro status #1")
+
+
+def test_a_run_that_goes_on_is_listed_though_no_name_holds_it(shell, gate, capsys):
+    run = ran(shell, f"%%mipro rows {QUICK}\nq -> a").pop("best_run")
+    ran(shell, "del best\n%mipro pause #1")
+    assert run.status == "paused"
+    run.unpause()
+    gate.open.set()
+    assert run.wait(60)
+
+
+def test_the_trials_of_an_extension_are_counted(shell, gate, capsys):
+    gate.open.set()
+    run = ran(shell, f"%%mipro rows {QUICK} --wait\nq -> a")["best_run"]
+    gate.open.clear()
+    asked = threading.Event()
+    run.listen(lambda event: asked.set() if isinstance(event, ev.RunExtended) else None)
+    run.extend(7)
+    assert asked.wait(60)
+    capsys.readouterr()
+    ran(shell, "%mipro")
+    total = run.history.stages["search"].total
+    assert total >= run.plan.trials_shown + 7
+    assert f" of {total} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_run_that_gets_no_name_is_stopped(shell, gate, monkeypatch, error):
+    started = []
+
+    def follow(book, name, run):
+        started.append(run)
+        raise error
+
+    monkeypatch.setattr("mipro_nb.notebook.runbook.RunBook.follow", follow)
+    assert shell.run_cell(f"%%mipro rows {QUICK}\nq -> a").error_in_exec is not None
+    gate.open.set()
+    (run,) = started
+    assert run.wait(60)
+    assert run.status == "stopped"
+
+
+def test_names_are_pythons(shell, capsys):
+    """Python reads a ligature in a name as its letters."""
+    ran(shell, "import mipro_nb\n\ufb01ve, \ufb01rst = rows, mipro_nb.Predict('q -> a')")
+    names = ran(shell, f"%mipro \ufb01ve --program \ufb01rst {QUICK} --into \ufb01t --wait")
+    ran(shell, "%mipro status \ufb01t")
+    assert "fit (Predict): finished" in capsys.readouterr().out
+    assert made_of(names["fit"]) == made_of(names["fit_run"].result())
 
 
 def test_pause_unpause_and_stop(shell, gate, capsys):
@@ -455,6 +535,46 @@ def test_options_and_names_are_completed(shell):
     assert completions(shell, "%mipro st") == ["status", "stop"]
     assert completions(shell, "%mipro_lm op") == ["openai/gpt-5-mini"]
     assert "InputField" in completions(shell, "%%mipro rows\nclass R(Signature):\n    q: str = InputF")
+
+
+class Lazy:
+    """A proxy of something that can't be had now, as lazy imports and closed connections make them."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("not connected")
+
+    def __getattr__(self, name):
+        raise RuntimeError("not connected")
+
+
+class LazyText(str):
+    def __str__(self):
+        raise RuntimeError("not connected")
+
+
+class Odd(type):
+    __name__ = property(lambda self: 1 / 0)
+
+
+def test_odd_objects_of_the_notebook_are_passed_over(shell, capsys):
+    names = shell.user_ns
+    names.update({"lazy": Lazy(), "text": LazyText("a.csv"), "odd": Odd("Odd", (), {})(), 7: "no name"})
+    names.update(table=pd.DataFrame({"q": []}), prog=mn.Predict("q -> a"))
+    for line, found in (
+        ("%%mipro ta", ["table"]),
+        ("%%mipro --program pr", ["prog"]),
+        ("%%mipro --metric ", ["exact_match"]),
+        ("%%mipro --lm local/", ["local/smollm2-135m"]),
+        ("%mipro st", ["status", "stop"]),
+        ("%mipro_lm op", ["openai/gpt-5-mini"]),
+    ):
+        assert completions(shell, line) == found
+    ran(shell, "%mipro")
+    assert "No run yet" in capsys.readouterr().out
+    assert "Did you mean 'table'?" in refused(shell, "%%mipro tabel\nq -> a")
+    assert "lazy is in use in this notebook (Lazy)" in refused(shell, "%%mipro rows --into lazy\nq -> a")
+    ran(shell, "%%mipro rows --plan\nother = lazy\nroute = Signature('q -> a')")
 
 
 def test_a_run_is_completed_by_its_name(shell):

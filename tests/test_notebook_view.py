@@ -435,3 +435,72 @@ def test_on_a_terminal_it_is_one_plain_text(capsys):
     told = capsys.readouterr().out
     assert told.count("best combination") == 1
     assert "text/plain" not in told
+
+
+def test_an_extended_run_freezes_anew_wherever_it_was_shown(shown):
+    gate = Gate(30)
+    view = optimize(gate)
+    assert gate.reached.wait(PATIENCE)
+    view._ipython_display_()
+    gate.open.set()
+    ended(view)
+    first = [data["text/html"] for data, _, update in shown if update and "text/html" in data]
+    view.extend(6)
+    ended(view)
+    frozen = [data["text/html"] for data, _, update in shown if update and "text/html" in data]
+    assert len(frozen) == 2
+    assert frozen[0] == first[0] != frozen[1]
+    view._shut_down()
+    assert len([1 for data, _, update in shown if update and "text/html" in data]) == 2, "nothing has changed since"
+
+
+def test_half_a_character_from_an_lm_or_a_metric_reaches_the_end(sent, caplog):
+    def broken(example, prediction):
+        raise ValueError("half \ud800")
+
+    lm = fake()
+    view = mn.optimize(mn.Predict("q -> a"), metric=broken, trainset=rows(10), task_model=lm, prompt_model=lm)
+    view.run.wait(PATIENCE)
+    until(lambda: view._status["state"] == "failed")
+    assert "half" in view._status["error"]
+    json.dumps(view._status, ensure_ascii=False).encode()
+    assert not caplog.records
+
+    def metric_of_half(example, prediction):
+        return mn.Score(example.a == prediction.a, "feedback \ud83d")
+
+    view = ended(mn.optimize(mn.Predict("q -> a"), metric=metric_of_half, trainset=rows(20), task_model=lm,
+                             prompt_model=lm, num_trials=2))  # fmt: skip
+    click(view, do="example", id=0, ask=1)
+    answer = [entry[3]["content"] for entry in sent if entry[3].get("method") == "custom"][-1]
+    assert "feedback" in json.dumps(answer, ensure_ascii=False).encode().decode()
+
+
+def test_closed_views_leave_nothing_behind():
+    gate = Gate(30)
+    view = optimize(gate)
+    assert gate.reached.wait(PATIENCE)
+    threads = []
+    for _ in range(3):
+        twin = views.RunView(view.run)
+        until(lambda twin=twin: twin._feed._thread is not None)
+        twin.chart.selected = 1
+        threads.append(twin._feed._thread)
+        twin.close()
+    until(lambda: not any(thread.is_alive() for thread in threads))
+    gate.open.set()
+    ended(view)
+
+
+def test_an_interrupt_while_the_view_is_made_stops_the_run(monkeypatch):
+    made = []
+
+    def interrupted(run):
+        made.append(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(views, "view_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimize(num_trials=1000)
+    made[0].wait(PATIENCE)
+    assert made[0].status == "stopped"

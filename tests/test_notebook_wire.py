@@ -165,6 +165,7 @@ def test_while_the_baseline_leads_nothing_is_fixed_or_broken():
     history(ev.ExampleScored(0, 1, None, "LMUnavailable: down"))
     history(ev.TrialFinished(0, 1.0, 1, 1))
     told = closeup.examples(history)
+    assert list(history.examples_frame()["change"]) == ["", ""]
     assert told["counts"] == {"fixed": 0, "broken": 0, "open": 2, "same": 0}
     assert [(row[1], row[5]) for row in told["rows"]] == [(1.0, ""), (None, "LMUnavailable: down")]
 

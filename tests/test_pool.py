@@ -4,7 +4,8 @@ import threading
 import pytest
 
 from mipro_nb.errors import ConfigError
-from mipro_nb.pool import Pool, Stopped, checkpoint
+from mipro_nb.flow import Stopped, checkpoint
+from mipro_nb.pool import Pool
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -94,7 +95,7 @@ def test_workers_tell_events_while_they_work():
 
 
 def test_leaving_with_an_error_tells_the_calls_in_flight():
-    from mipro_nb.lm import cancelled
+    from mipro_nb.flow import cancelled
 
     events = []
 

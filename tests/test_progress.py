@@ -1,6 +1,7 @@
 import io
 import re
 
+import pytest
 from programs import fake, metric, rows
 from rich.console import Console
 
@@ -80,3 +81,62 @@ def test_compile_shows_progress_unless_it_is_switched_off(capsys):
         mn.configure(progress=shown, lm=fake())
         mn.MIPROv2(metric).compile(mn.Predict("q -> a"), trainset=rows(10))
         assert ("3/3 search" in capsys.readouterr().out) is shown
+
+
+def evil():
+    return [
+        ev.RunStarted("id", "Predict", ("self",), {}, {"trials_shown": 1}, {}, {}, at=0.0),
+        ev.InstructionProposed("self", 1, "Be \x1b]0;evil\x07 bold.\r\n\x1b[2J :warning: \u202eend", "proposed"),
+        ev.Noted("search", "the LM said: \x1b[2J\n  trial 9 full: 100.0%"),
+        ev.RunFinished("failed: \x1b]0;evil\x07"),
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_texts_of_an_lm_cannot_command_the_terminal(terminal):
+    out = io.StringIO()
+    progress = TerminalProgress(Console(file=out, width=200, highlight=False, force_terminal=terminal))
+    for event in evil():
+        progress(event)
+    text = out.getvalue()
+    for bad in ("\x1b]", "\x1b[2J", "\x07", "\u202e"):
+        assert bad not in text
+    assert "Be ⟨U+001B⟩]0;evil⟨U+0007⟩ bold. ⟨U+001B⟩[2J :warning: ⟨U+202E⟩end" in text
+    assert "note: the LM said: ⟨U+001B⟩[2J trial 9 full: 100.0%" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_wait_that_begins_later_knows_the_past_and_does_not_print_it_again(terminal):
+    out = io.StringIO()
+    console = Console(file=out, width=200, highlight=False, force_terminal=terminal)
+    past = searching().events
+    for _ in range(3):
+        progress = TerminalProgress(console, past=past)
+        progress.close()
+    assert "trial 0" not in out.getvalue()
+    assert ("3/3 search, 2 of 4; this stage: " in out.getvalue()) is terminal
+    progress = TerminalProgress(console, past=past)
+    progress(ev.TrialStarted(2, "full", (2,), (1,), 10, 10, at=120.0))
+    progress(ev.TrialFinished(2, 0.9, 10, 0, at=130.0))
+    progress.close()
+    assert "trial 2 full (instructions [2], demos [1]): 90.0% on 10 examples; best 90.0%" in out.getvalue()
+    assert "trial 1" not in out.getvalue()
+
+
+def test_no_panel_is_drawn_for_a_run_that_has_ended_until_it_is_extended():
+    out = io.StringIO()
+    past = [*searching().events, ev.RunFinished("finished", at=121.0)]
+    progress = TerminalProgress(Console(file=out, width=100, force_terminal=True), past=past)
+    assert out.getvalue() == ""
+    progress(ev.RunExtended(2, 2, at=130.0))
+    progress(ev.RunFinished("finished", at=131.0))
+    assert "3/3 search, 2 of 6" in out.getvalue()
+    assert "\x1b[?25h" in out.getvalue().split("2 of 6")[-1]  # the cursor is back: the panel is gone
+
+
+def test_events_of_trials_whose_start_was_missed_are_no_obstacle():
+    out = io.StringIO()
+    progress = TerminalProgress(Console(file=out, width=200))
+    for event in (ev.ExampleScored(7, 1, 1.0), ev.TrialFinished(7, 0.5, 10, 1), ev.RunExtended(3, 3)):
+        progress(event)
+    assert "trial 7: 50.0% on 10 examples, 1 failed" in out.getvalue()

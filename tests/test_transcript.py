@@ -1,12 +1,15 @@
 """The messages that a view shows are those that were sent."""
 
+import json
 from typing import Literal
 
+import pydantic
 import pytest
 from programs import TwoSteps, fake, metric, rows, two_step_reply
 
 import mipro_nb as mn
 from mipro_nb import events as ev
+from mipro_nb.errors import LMUnavailable
 from mipro_nb.frames import results_of
 from mipro_nb.testing import FakeLM
 from mipro_nb.transcript import calls
@@ -14,7 +17,8 @@ from mipro_nb.transcript import calls
 
 def finished(lm, program=None, data=None, **options):
     history = mn.History()
-    own = {"num_candidates": 4, "seed": 1, **{k: options.pop(k) for k in list(options) if k.startswith("max_")}}
+    settings = [name for name in options if name.startswith(("max_", "num_threads"))]
+    own = {"num_candidates": 4, "seed": 1, **{name: options.pop(name) for name in settings}}
     optimizer = mn.MIPROv2(metric=options.pop("metric", metric), task_model=lm, prompt_model=lm, **own)
     data = data or rows(30)
     optimizer.compile(
@@ -112,6 +116,161 @@ def test_a_long_input_is_cut_and_says_so():
     call = next(call for _, call in rebuilt(history))
     assert "characters in all" in call.messages[-1]["content"]
     assert len(call.messages[-1]["content"]) < 30_000
+
+
+def plain_rows(count=30):
+    return mn.examples([{"q": f"{i}", "a": "1"} for i in range(count)], inputs=["q"])
+
+
+class Closed(pydantic.BaseModel):
+    """Nothing else."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    n: int = pydantic.Field(examples=[3], title="How many")
+
+
+class Made(pydantic.BaseModel):
+    """A schema that the log's form of a model can't keep."""
+
+    model_config = pydantic.ConfigDict(json_schema_extra=lambda schema: schema.update(note="by a function"))
+    n: int
+
+
+class Picky(pydantic.BaseModel):
+    n: str
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def no_bad(cls, n):
+        if n == "bad":
+            raise ValueError("not this one")
+        return n
+
+
+def of_type(kind):
+    field = mn.OutputField()
+    return mn.Predict(mn.Signature("q -> b").append("a", field, kind))
+
+
+def all_were_sent(history, lm):
+    known, found = set(sent(lm)), list(rebuilt(history))
+    assert found
+    return [messages for messages, _ in found if messages not in known] == []
+
+
+@pytest.mark.parametrize("kind", [Closed, Made])
+def test_schemas_are_shown_as_they_were_sent(kind, tmp_path):
+    lm = FakeLM(lambda m: json.dumps({"b": "x", "a": {"n": 1}}))
+    history = finished(lm, of_type(kind), plain_rows(), metric=lambda e, p: True, run_dir=tmp_path)
+    assert all_were_sent(history, lm)
+    assert all_were_sent(mn.History.read(tmp_path), lm)
+
+
+def test_a_reply_that_a_validator_refused_shows_both_turns(tmp_path):
+    def replies(messages):
+        word = "good" if "can't be read" in messages[-1]["content"] else "bad"
+        return json.dumps({"b": "x", "a": {"n": word}})
+
+    lm = FakeLM(replies)
+    finished(lm, of_type(Picky), plain_rows(), metric=lambda e, p: True, run_dir=tmp_path)
+    history = mn.History.read(tmp_path)
+    assert all_were_sent(history, lm)
+    for messages, call in rebuilt(history):
+        assert "can't be read" in messages[-1][1]
+        assert "bad" in messages[-2][1]
+        assert "good" in call.reply
+
+
+def test_a_second_call_without_an_answer_shows_no_reply():
+    def replies(messages):
+        if "can't be read" in messages[-1]["content"] and messages[-3]["content"].endswith(" 7"):
+            raise LMUnavailable("down")
+        return "a: 1" if "can't be read" in messages[-1]["content"] else "a: none"
+
+    data = mn.examples([{"q": f"no {i}", "a": 1} for i in range(30)], inputs=["q"])
+    lm = FakeLM(replies, num_retries=0)
+    history = finished(lm, mn.Predict("q -> a: int"), [*data[8:], *data[:8]], metric=mn.exact_match)
+    lost = [call for messages, call in rebuilt(history) if messages[-3][1].endswith(" 7")]
+    assert lost
+    assert {call.reply for call in lost} == {""}
+
+
+class Nearest(mn.Module):
+    """Sets its demos itself, for each question."""
+
+    def __init__(self):
+        self.step = mn.Predict("q -> a")
+
+    def forward(self, q):
+        self.step.demos = [mn.Example(q=f"near {q}", a="n")] * (1 + int(q) % 3)
+        return self.step(q=q)
+
+
+class Fly(mn.Module):
+    """Makes a predictor for each question, and asks the one that is optimized on a copy."""
+
+    def __init__(self):
+        self.step = mn.Predict("q -> a")
+
+    def forward(self, q):
+        mn.Predict("q -> hint")(q=q)
+        return self.step.deepcopy()(q=q)
+
+
+class Swap(mn.Module):
+    """Changes the signature of its predictor."""
+
+    def __init__(self):
+        self.step = mn.Predict("q -> a")
+
+    def forward(self, q):
+        self.step.signature = mn.Signature("other -> a")
+        return self.step(other=q)
+
+
+@pytest.mark.parametrize("program", [Nearest, Fly, Swap])
+def test_a_program_that_makes_its_prompts_itself_is_shown_as_it_was(program, tmp_path):
+    lm = FakeLM(lambda m: "hint: h" if "hint: <" in m[0]["content"] else "a: 1")
+    history = finished(lm, program(), plain_rows(), num_threads=1, run_dir=tmp_path)
+    assert all_were_sent(history, lm)
+    assert all_were_sent(mn.History.read(tmp_path), lm)
+
+
+def test_the_demos_are_not_written_again_for_every_example():
+    lm = FakeLM(lambda m: "a: 1")
+    data = mn.examples([{"q": f"{i} " + "long " * 200, "a": "1"} for i in range(30)], inputs=["q"])
+    history = finished(lm, data=data)
+    told = [call for trial in history.trials for result in trial.scored.values() for call in result.calls]
+    assert told
+    assert not any("messages" in call for call in told)
+    assert all(len(json.dumps(call)) < 1_300 for call in told)
+
+
+def test_a_long_reply_is_cut_and_says_so():
+    history = finished(FakeLM(lambda m: "a: " + "z" * 30_000), data=plain_rows())
+    call = next(call for _, call in rebuilt(history))
+    assert call.reply.endswith("[cut here by mipro_nb: 30,003 characters in all]")
+
+
+def test_messages_of_the_program_s_own_are_cut_and_say_so():
+    class Long(Nearest):
+        def forward(self, q):
+            self.step.demos = [mn.Example(q="x" * 50_000, a="n")]
+            return self.step(q=q)
+
+    history = finished(FakeLM(lambda m: "a: 1"), Long(), plain_rows(), num_threads=1)
+    messages, _ = next(rebuilt(history))
+    assert "[cut here by mipro_nb: 50,003 characters in all]" in messages[1][1]
+
+
+def test_a_log_whose_messages_are_rebuilt_otherwise_says_so():
+    history = finished(fake())
+    event = next(e for e in history.events if isinstance(e, ev.InstructionProposed) and e.index == 0)
+    other = mn.History([ev.InstructionProposed("self", 0, "Another text.", "original") if e is event else e
+                        for e in history.events])  # fmt: skip
+    messages, _ = next(rebuilt(other))
+    assert messages[0][0] == "note"
+    assert "differ" in messages[0][1]
 
 
 def test_a_log_without_signatures_still_shows_the_inputs():

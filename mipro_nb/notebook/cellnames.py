@@ -16,7 +16,7 @@ from mipro_nb.lm import LM
 from mipro_nb.metrics import exact_match
 from mipro_nb.module import Module
 from mipro_nb.notebook.cellbody import Body, Short
-from mipro_nb.notebook.cellspec import CellSpec
+from mipro_nb.notebook.cellspec import CellSpec, python_name
 from mipro_nb.predict import Predict
 from mipro_nb.signature import Signature
 
@@ -75,14 +75,14 @@ def program_of(spec: CellSpec, namespace: Namespace) -> Module:
         where = f"--program {spec.program}"
         return _made(where, look_up(where, spec.program, namespace, (Module, Signature, type)))
     defined = {name: namespace[name] for name in body.lines if name in namespace}
-    signatures = _kind(defined, lambda value: isinstance(value, Signature))
+    signatures = _kind(defined, lambda value: is_kind(value, (Signature,)))
     found = [(f"line {short.line}", short) for short in body.short]
     if found:
         found += [(name, defined[name]) for name in signatures]
     else:
-        modules = _kind(defined, lambda value: isinstance(value, Module))
+        modules = _kind(defined, lambda value: is_kind(value, (Module,)))
         own = {name: value for name, value in defined.items() if name not in body.imported}
-        classes = _kind(own, lambda value: isinstance(value, type) and issubclass(value, Module))
+        classes = _kind(own, lambda value: is_kind(value, (type,)) and issubclass(value, Module))
         found = [(name, defined[name]) for name in modules or classes or signatures]
     if not found:
         raise ConfigError(_no_program(body, namespace))
@@ -181,7 +181,7 @@ def model_of(option: str, name: str, namespace: Namespace) -> LM:
     Raises:
         ConfigError: neither.
     """
-    found = namespace.get(name)
+    found = namespace.get(python_name(name))
     if isinstance(found, LM):
         return found
     provider, slash, model = name.partition("/")
@@ -196,13 +196,25 @@ def look_up(where: str, name: str, namespace: Namespace, kinds: tuple[Any, ...])
     """Return an object of the notebook; ConfigError with the nearest name, first among those of the kinds wanted."""
     if name in namespace:
         return namespace[name]
-    known = {key: value for key, value in namespace.items() if not key.startswith("_")}
+    known = dict(named(namespace))
     fitting = [key for key, value in known.items() if is_kind(value, kinds)]
     close = nearest(name, fitting) or nearest(name, known)
     raise ConfigError(f"{where}: nothing in the notebook has this name.{close}")
 
 
+def named(namespace: Namespace) -> list[tuple[str, Any]]:
+    """Return (name, object) of all in the notebook that isn't hidden by an underscore."""
+    return [(name, value) for name, value in list(namespace.items()) if isinstance(name, str) and name[:1] != "_"]
+
+
 def is_kind(value: Any, kinds: tuple[Any, ...]) -> bool:
-    """Whether a value is of one of the kinds: types, or the names of types that are not imported here."""
+    """Whether a value is of one of the kinds: types, or the names of types that are not imported here.
+
+    The value itself is not asked: a lazy proxy may load what it stands for, or raise.
+    """
+    own = type(value)
     types = tuple(kind for kind in kinds if not isinstance(kind, str))
-    return isinstance(value, types) or type(value).__name__ in kinds
+    try:
+        return issubclass(own, types) or own.__name__ in kinds
+    except Exception:  # noqa: BLE001 (an odd metaclass; the other objects of the notebook are still to be found)
+        return False

@@ -87,6 +87,6 @@ options:
 """
 NOTES = """
 %mipro                            the runs: status, best, cost
-%mipro status|diff|stop|pause|unpause [NAME]
+%mipro status|diff|stop|pause|unpause [NAME or #2]
 %mipro_lm MODEL                   the language model, as in  %mipro_lm openai/gpt-5-mini
 """

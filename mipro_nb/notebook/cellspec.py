@@ -6,6 +6,7 @@ import builtins
 import keyword
 import math
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from mipro_nb.notebook.celloptions import BY_NAME, OPTIONS, Option
 from mipro_nb.options import AUTO, LARGEST_SEED
 
 PIECE = re.compile(r""""([^"]*)"|'([^']*)'|([^\s"']+)|(\s+)|(["'])""")
+NUMBER = re.compile(r"#\d+")  # of a run, as %mipro tells it
 DASHES = "-\u2013\u2014"  # text editors turn -- into a longer dash
 
 
@@ -27,6 +29,10 @@ class Word(str):
     def is_name(self) -> bool:
         """Whether it can name an object of the notebook."""
         return not self.quoted and self.isidentifier() and not keyword.iskeyword(self)
+
+    def as_name(self) -> Word:
+        """Return a name as Python reads it (a ligature is its letters); a path as it is."""
+        return Word(python_name(self)) if self.is_name else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +92,12 @@ def read_cell(line: str, cell: str) -> CellSpec:
     return spec
 
 
-def split_line(line: str) -> list[Word]:
+def split_line(line: str, *, numbers: bool = False) -> list[Word]:
     """Split at white space, but for that in quotes; ``#`` begins a comment. A backslash is one, as in Windows' paths.
+
+    Args:
+        line: what follows the magic's name.
+        numbers: whether ``#2``, the number of a run, is a word.
 
     Raises:
         ConfigError: a quote isn't closed.
@@ -98,7 +108,7 @@ def split_line(line: str) -> list[Word]:
         double, single, bare, space, stray = found.groups()
         if stray:
             raise ConfigError(f"a quote is not closed: {line[found.start() :].strip()}")
-        if bare and bare.startswith("#") and not open_word:
+        if bare and bare.startswith("#") and not open_word and not (numbers and NUMBER.fullmatch(bare)):
             break
         if not space:
             text = next(part for part in (double, single, bare) if part is not None)
@@ -109,6 +119,11 @@ def split_line(line: str) -> list[Word]:
     return words
 
 
+def python_name(name: str) -> str:
+    """Return a name as Python reads it in code: a ligature is its letters."""
+    return unicodedata.normalize("NFKC", name)
+
+
 def _options(words: list[Word]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rest = list(words)
@@ -117,7 +132,7 @@ def _options(words: list[Word]) -> dict[str, Any]:
         if (word.quoted and "=" not in word) or word[:1] not in DASHES:
             if "data" in found:
                 raise ConfigError(f"DATA is one name or path, and {word!r} is a second: see --valset and --testset.")
-            found["data"] = word
+            found["data"] = word.as_name()
             continue
         name, equals, value = word.partition("=")
         option = BY_NAME.get(name)
@@ -155,7 +170,9 @@ def _checked(option: Option, word: Word) -> Any:
         number = int(word) if re.fullmatch(r"-?\d{1,18}", word) else str(word)
         check_range(option.name, number, option.least, LARGEST_SEED if option.name == "--seed" else None)
         return number
-    return word if option.kind == "data" else str(word)
+    if option.kind == "data":
+        return word.as_name()
+    return python_name(word) if option.kind in ("program", "metric", "into") else str(word)
 
 
 def _dollars(word: str) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro_nb.notebook import heat, marks
 from mipro_nb.notebook.marks import Rows
-from mipro_nb.notebook.text import cut
+from mipro_nb.text import cut
 
 if TYPE_CHECKING:
     import altair as alt

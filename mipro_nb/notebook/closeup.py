@@ -10,7 +10,7 @@ from mipro_nb import events as ev
 from mipro_nb.fieldtypes import plain
 from mipro_nb.frames import change, compared, results_of
 from mipro_nb.history import History, TrialRecord
-from mipro_nb.notebook.text import cut
+from mipro_nb.text import cut
 from mipro_nb.transcript import calls
 
 ORDER = ("fixed", "broken", "open", "same")  # of the examples, the telling ones first
@@ -26,8 +26,7 @@ def examples(history: History, wanted: str = "all", query: str = "", start: int 
         query: a text that inputs, output or error must hold; letter case doesn't matter.
         start: rows to skip.
     """
-    moved = history.best is not None and history.best is not history.baseline
-    found = [(*three, (change(three[1], three[2]) if moved else "") or "open") for three in compared(history)]
+    found = [(number, was, now, change(was, now) or "open") for number, was, now in compared(history)]
     counts = Counter(row[3] for row in found)
     held = [
         row for row in found if wanted in ("all", row[3]) and (not query or _holds(row[1], row[2], query.casefold()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
-from mipro_nb.notebook.cellnames import MODELS, Namespace, is_kind
+from mipro_nb.notebook.cellnames import MODELS, Namespace, is_kind, named
 from mipro_nb.notebook.celloptions import BY_NAME, OPTIONS, Option
 from mipro_nb.notebook.runbook import COMMANDS
 from mipro_nb.options import AUTO
@@ -58,8 +58,15 @@ def data_names(namespace: Namespace) -> list[str]:
     return [
         *_names(namespace, ("DataFrame",)),
         *_names(namespace, (list, tuple)),
-        *(name for name in _names(namespace, (str, Path)) if Path(str(namespace[name])).suffix),
+        *(name for name in _names(namespace, (str, Path)) if _may_be_path(namespace[name])),
     ]
+
+
+def _may_be_path(text: str | Path) -> bool:
+    try:
+        return bool(Path(text).suffix)
+    except Exception:  # noqa: BLE001 (a text of an odd class; the other names are still to be found)
+        return False
 
 
 def _values(option: Option, namespace: Namespace) -> list[str]:
@@ -79,8 +86,7 @@ def _values(option: Option, namespace: Namespace) -> list[str]:
 
 
 def _names(namespace: Namespace, kinds: tuple[Any, ...]) -> list[str]:
-    own = [(key, value) for key, value in list(namespace.items()) if not key.startswith("_") and key not in IPYTHONS]
-    return [name for name, value in own if is_kind(value, kinds)]
+    return [name for name, value in named(namespace) if name not in IPYTHONS and is_kind(value, kinds)]
 
 
 def _positional(words: list[str]) -> bool:

@@ -51,7 +51,7 @@ class Snapshot:
         self._keep("_stats", done, lambda: wire.stats(history))
         self._keep("_examples", (slot, best, before is not None), lambda: packed(closeup.examples(history)))
         self._keep("_prompt", (slot, best, before is not None), lambda: packed(closeup.prompt(history)))
-        self._values["_status"] = wire.status(self._source, now, self.beat)
+        self._values["_status"] = wire.sendable(wire.status(self._source, now, self.beat))
         return dict(self._values)
 
     def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> None:
@@ -110,7 +110,7 @@ class Feed:
         last = 0.0
         while True:
             self._rest(last)
-            live = self._source.status in LIVE
+            live = self._source.status in LIVE and bool(self._parts)
             self._wake.clear()
             self._publish()
             last = time.monotonic()

@@ -27,8 +27,8 @@ from mipro_nb.notebook.celloptions import help_text
 from mipro_nb.notebook.cellspec import CellSpec, Word, read_cell, split_line
 from mipro_nb.notebook.oneline import MagicError, in_one_line
 from mipro_nb.notebook.runbook import ASKED, COMMANDS, RunBook, diff_text, is_active, status_text, table
-from mipro_nb.notebook.text import visible
 from mipro_nb.settings import configure, settings
+from mipro_nb.text import visible
 
 EMPTY_CELL = re.compile(r"%%mipro\b.*")
 
@@ -90,7 +90,7 @@ class MiproMagics(Magics):
             used += " (--metric metric would take the notebook's function)"
         if spec.plan:
             plan = _plan(program, keywords)
-            print(f"{said} Metric: {used}.\n{plan}")
+            print(f"{said} Metric: {used}.\n{visible(str(plan))}")
             return
         self.book.check_free(spec.into)
         self._start(spec, program, keywords, f"{said} Metric: {used}.")
@@ -110,8 +110,14 @@ class MiproMagics(Magics):
 
     def _start(self, spec: CellSpec, program: Module, keywords: dict[str, Any], said: str) -> None:
         before = self.book.earlier(spec.into)
-        view = mipro_nb.optimize(program, **keywords)
-        self.book.follow(spec.into, view.run)
+        view = None
+        try:
+            view = mipro_nb.optimize(program, **keywords)
+            self.book.follow(spec.into, view.run)
+        except BaseException:
+            if view is not None:
+                view.run.stop("the cell failed")  # no name leads to it: nobody else could
+            raise
         print(f"{said}\n{spec.into} is the best program so far, at any time; {spec.into}_run is the run.")
         if before is not None:
             print(f"The run that was called {spec.into} before goes on: see %mipro.")
@@ -134,6 +140,7 @@ class MiproMagics(Magics):
             raise ConfigError(
                 f"%mipro {command} is not known; accepted: {', '.join(COMMANDS)}.{nearest(command, COMMANDS)}"
             )
+        words = split_line(line, numbers=True)
         if len(words) > 2:
             raise ConfigError(f"%mipro {command} takes one NAME; {words[2]!r} is one too many.")
         name = str(words[1]) if len(words) > 1 else ""
@@ -182,7 +189,7 @@ class MiproMagics(Magics):
             case ["%%mipro"] if before != "%%mipro":
                 return completing.in_cell_line(before, symbol, names)
             case ["%mipro"] if before != "%mipro":
-                return completing.in_command(before, symbol, names, [name for name, _ in self.book.runs()])
+                return completing.in_command(before, symbol, names, [name for _, name, _ in self.book.runs()])
             case ["%mipro_lm"] if before != "%mipro_lm":
                 return [model for model in completing.models(names) if model.startswith(symbol)]
         return []

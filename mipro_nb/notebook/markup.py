@@ -10,8 +10,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from mipro_nb.notebook.text import visible
 from mipro_nb.notebook.worddiff import word_diff
+from mipro_nb.text import visible
 
 LINE = "1px solid rgba(128,128,128,.4)"
 _WRAP = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from mipro_nb.errors import MiproError
-from mipro_nb.notebook.text import visible
+from mipro_nb.text import visible
 
 CONFIGURE = "call mipro_nb.configure(lm=mipro_nb.LM('local/smollm2-135m'))"
 OPTION_OF = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 PERIOD = 1.0  # seconds between two lines of text, at least
+LIVE = -1  # isn't frozen
 EMPTY: Mapping[str, Any] = {"text/plain": ""}
 
 
@@ -23,29 +24,32 @@ class Outputs:
     """The cells' outputs that show one widget: each a pair of displays, of the view and of the frozen chart."""
 
     def __init__(self) -> None:
-        self._pairs: list[tuple[str, str]] = []
+        self._shown: dict[tuple[str, str], int] = {}  # displays of view and chart -> the moment they are frozen at
 
-    def __bool__(self) -> bool:
-        return bool(self._pairs)
+    def older_than(self, moment: int) -> bool:
+        """Whether something is displayed that isn't frozen, or was at an earlier moment."""
+        return any(frozen != moment for frozen in self._shown.values())
 
     def show(self, bundle: Mapping[str, Any]) -> None:
         """Display a bundle, and below it room for a chart."""
         pair = (uuid.uuid4().hex, uuid.uuid4().hex)
-        self._pairs.append(pair)
+        self._shown[pair] = LIVE
         _publish(bundle, pair[0], update=False)
         _publish(EMPTY, pair[1], update=False)
 
     def update(self, bundle: Mapping[str, Any]) -> None:
-        """Put a bundle in place of what is displayed; the charts stay."""
-        for view, _ in self._pairs:
-            _publish(bundle, view, update=True)
+        """Put a bundle in place of what is displayed live; the charts stay."""
+        for (view, _), frozen in list(self._shown.items()):
+            if frozen == LIVE:
+                _publish(bundle, view, update=True)
 
-    def freeze(self, bundle: Mapping[str, Any], chart: Mapping[str, Any]) -> None:
-        """Put what a saved notebook can show in place of the views, and forget about them."""
-        pairs, self._pairs = self._pairs, []
-        for view, room in pairs:
-            _publish(bundle, view, update=True)
-            _publish(chart, room, update=True)
+    def freeze(self, bundle: Mapping[str, Any], chart: Mapping[str, Any], moment: int) -> None:
+        """Put what a saved notebook can show in place of the views."""
+        for pair, frozen in list(self._shown.items()):
+            if frozen != moment:
+                _publish(bundle, pair[0], update=True)
+                _publish(chart, pair[1], update=True)
+                self._shown[pair] = moment
 
 
 def bundle_of(model_id: str, text: str) -> dict[str, Any]:

@@ -88,6 +88,10 @@ class Part(anywidget.AnyWidget):
         """Whether nobody can see it any more."""
         return self.comm is None
 
+    def notify_change(self, change: Any) -> None:
+        with SENDING:
+            super().notify_change(change)
+
     def _send(self, msg: Any, buffers: Any = None) -> None:
         with SENDING:
             super()._send(msg, buffers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,11 @@ from mipro_nb import events as ev
 from mipro_nb.errors import ConfigError, nearest
 from mipro_nb.history import History
 from mipro_nb.module import Module
-from mipro_nb.notebook.cellnames import Namespace
-from mipro_nb.notebook.text import visible
+from mipro_nb.notebook.cellnames import Namespace, is_kind, named
+from mipro_nb.notebook.cellspec import python_name
 from mipro_nb.progress import score_text, summary_lines
 from mipro_nb.run import Run
+from mipro_nb.text import visible
 
 MISSING = object()
 COLUMNS = ("#", "name", "program", "status", "best", "baseline", "trials", "cost")
@@ -40,7 +42,9 @@ class Result:
 
 
 class RunBook:
-    """The runs that the magic started, and the names that hold their best programs.
+    """The runs of a notebook by number, and the names that hold their best programs.
+
+    A run that has ended and that nobody holds any more is forgotten; the others keep their numbers.
 
     Args:
         namespace: of the notebook; read and written.
@@ -48,7 +52,8 @@ class RunBook:
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
-        self._started: list[Run] = []
+        self._numbers: weakref.WeakKeyDictionary[Run, int] = weakref.WeakKeyDictionary()
+        self._last = 0
         self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
 
@@ -57,26 +62,36 @@ class RunBook:
 
         An earlier run that went by this name loses it, and goes on.
         """
-        self._started.append(run)
+        self._number(run)
         with self._lock:
             self._results[name] = Result(name, run)
             self._namespace[f"{name}_run"] = run
             self._put(self._results[name])
-        run.listen(lambda event: self.refresh() if isinstance(event, ev.RunFinished) else None)
+        run.listen(lambda event: self.refresh() if isinstance(event, ev.TrialFinished | ev.RunFinished) else None)
         self.refresh()  # it may have ended before the listener was there
+
+    def _number(self, run: Run) -> None:
+        if run not in self._numbers:
+            self._last += 1
+            self._numbers[run] = self._last
 
     def refresh(self, *_: Any) -> None:
         """Bring the names up to date; one that the user has bound anew, or deleted, is the user's from then on."""
-        with self._lock:  # the run's thread calls this too, at its end
+        with self._lock:  # the run's thread calls this too, after each trial
             for result in list(self._results.values()):
-                if self._namespace.get(result.name, MISSING) is not result.value:
+                if self._is_users(result):
                     del self._results[result.name]
                 elif _choice(result.run.history) != result.choice:
                     self._put(result)
 
+    def _is_users(self, result: Result) -> bool:
+        return self._namespace.get(result.name, MISSING) is not result.value
+
     def _put(self, result: Result) -> None:
-        result.choice = _choice(result.run.history)
-        self._namespace[result.name] = result.value = result.run.program
+        choice, program = _choice(result.run.history), result.run.program
+        if result.value is MISSING or not self._is_users(result):  # a copy takes time, in which a cell goes on
+            result.choice = choice
+            self._namespace[result.name] = result.value = program
 
     def check_free(self, name: str) -> None:
         """Raise ConfigError if ``name`` holds something other than a program, or ``name_run`` other than a run."""
@@ -93,38 +108,37 @@ class RunBook:
         result = self._results.get(name)
         return result.run if result and is_active(result.run) else None
 
-    def runs(self) -> list[tuple[str, Run]]:
-        """Return (name, run), those that the magic started first; a name is empty where another run has taken it."""
-        held: dict[int, str] = {}
-        found = list(self._started)
-        for name, value in list(self._namespace.items()):
+    def runs(self) -> list[tuple[int, str, Run]]:
+        """Return (number, name, run); a name is empty where another run has taken it."""
+        held: dict[Run, str] = {}
+        for name, value in named(self._namespace):
             run = _run_in(value)
-            if run is not None and not name.startswith("_"):
-                held.setdefault(id(run), name)
-                if not any(run is known for known in found):
-                    found.append(run)
-        held |= {id(result.run): name for name, result in self._results.items()}
-        return [(held.get(id(run), ""), run) for run in found]
+            if run is not None:
+                held.setdefault(run, name)
+                self._number(run)
+        held |= {result.run: name for name, result in self._results.items()}
+        return [(number, held.get(run, ""), run) for run, number in list(self._numbers.items())]
 
     def pick(self, name: str, statuses: Iterable[str] = ()) -> tuple[str, Run] | None:
         """Return the run meant, with its label.
 
         Args:
-            name: NAME, NAME_run or the number in the table; empty: the only one with one of ``statuses``, or
+            name: NAME, NAME_run or the number in the table, 2 or #2; empty: the only one with one of ``statuses``, or
                 without them the last one.
 
         Raises:
             ConfigError: no run has this name, or several could be meant.
         """
-        runs = [(label or f"#{number}", run) for number, (label, run) in enumerate(self.runs(), 1)]
+        numbered = {f"#{number}": (name or f"#{number}", run) for number, name, run in self.runs()}
+        runs = list(numbered.values())
         if not name:
             fitting = [pair for pair in runs if not statuses or pair[1].status in statuses]
             if statuses and len(fitting) > 1:
                 raise ConfigError(f"{len(fitting)} runs could be meant; name one: {', '.join(n for n, _ in fitting)}.")
             return fitting[-1] if fitting else None
-        number = name.removeprefix("#")
-        if number.isdecimal() and 0 < int(number) <= len(runs):
-            return runs[int(number) - 1]
+        name = python_name(name)
+        if (number := f"#{name.removeprefix('#')}") in numbered:
+            return numbered[number]
         run = _run_in(self._namespace.get(name)) or next((r for label, r in runs if label == name), None)
         if run is None:
             known = [label for label, _ in runs]
@@ -140,13 +154,13 @@ def is_active(run: Run) -> bool:
 def _run_in(value: Any) -> Run | None:
     """Return the run that a value is, or shows."""
     view = sys.modules.get("mipro_nb.notebook.view")
-    if view is not None and isinstance(value, view.RunView):
+    if view is not None and is_kind(value, (view.RunView,)):
         value = value.run
-    return value if isinstance(value, Run) else None
+    return value if is_kind(value, (Run,)) else None
 
 
 def _is_program(value: Any) -> bool:
-    return isinstance(value, Module)
+    return is_kind(value, (Module,))
 
 
 def _choice(history: History) -> Any:
@@ -154,11 +168,11 @@ def _choice(history: History) -> Any:
     return (best.instructions, best.demos) if best else None
 
 
-def table(runs: Sequence[tuple[str, Run]]) -> str:
+def table(runs: Sequence[tuple[int, str, Run]]) -> str:
     """Return the table of ``%mipro``."""
     if not runs:
         return "No run yet: %%mipro --help shows how to start one."
-    rows = [COLUMNS, *(_row(number, name, run) for number, (name, run) in enumerate(runs, 1))]
+    rows = [COLUMNS, *(_row(*numbered) for numbered in runs)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
@@ -168,6 +182,8 @@ def _row(number: int, name: str, run: Run) -> tuple[str, ...]:
     history = run.history
     best, baseline = history.best, history.baseline
     done = sum(trial.finished for trial in history.trials)
+    search = history.stages.get("search")  # grows with every extension
+    total = search.total if search is not None else run.plan.trials_shown
     cost = history.usage.cost
     return (
         str(number),
@@ -176,7 +192,7 @@ def _row(number: int, name: str, run: Run) -> tuple[str, ...]:
         run.status,
         score_text(best.score, best.examples) if best else "",
         score_text(baseline.score, baseline.examples) if baseline else "",
-        f"{done} of {max(done, run.plan.trials_shown)}",
+        f"{done} of {max(done, total)}",
         "unknown" if cost is None else f"${cost:,.4f}",
     )
 

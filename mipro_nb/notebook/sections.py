@@ -11,11 +11,11 @@ from mipro_nb.frames import Standing, change, compared, standings
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook import markup
 from mipro_nb.notebook.closeup import label
-from mipro_nb.notebook.text import cut
+from mipro_nb.text import cut
 
 SETTINGS = ("task_model", "prompt_model", "auto", "search", "seed", "init_temperature")
 GAP = "\u00a0"  # a space at which a cell isn't broken
-MEANS = "The mean is over all trials that a candidate took part in, with whatever partner."
+MEANS = "The mean is over the examples of all combinations with the candidate, each counted once."
 WORDS = {"fixed": "fixed", "broken": "broken", "same": "the same", "open": "not compared (a call failed)"}
 CANDIDATE = ("", f"mean{GAP}score", f"95%{GAP}interval", "examples", "trials", "origin", "")
 

@@ -11,8 +11,8 @@ from typing import Any
 from mipro_nb.history import History
 from mipro_nb.notebook import charts, markup, sections
 from mipro_nb.notebook.sections import Room
-from mipro_nb.notebook.text import cut, visible
 from mipro_nb.progress import duration_text, summary_lines, usage_text
+from mipro_nb.text import cut, visible
 from mipro_nb.verdict import Verdict
 
 LARGEST = 60_000  # bytes of HTML

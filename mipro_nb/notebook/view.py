@@ -20,6 +20,7 @@ from mipro_nb.notebook.feed import LIVE, Feed
 from mipro_nb.notebook.kernel import at_shutdown, present, soon
 from mipro_nb.notebook.outputs import Outputs, bundle_of
 from mipro_nb.notebook.part import Part
+from mipro_nb.notebook.wire import sendable
 from mipro_nb.options import Options
 from mipro_nb.run import Run
 from mipro_nb.scoring import Metric
@@ -49,8 +50,7 @@ class RunView(Part):
         self._parts: dict[str, Part] = {}
         self._feed = Feed(run, self._write)
         super().__init__("all", self._feed.state(), self._heard)
-        run.listen(self._feed)
-        run.at_end(self._finish)
+        run.listen(self._feed, self._finish)
         self._feed.attach(self)
         at_shutdown(self._shut_down)
 
@@ -89,10 +89,10 @@ class RunView(Part):
 
     def freeze(self) -> None:
         """Put text, tables and a chart that need no kernel in place of the live views shown so far."""
-        if not self._outputs:
-            return
         history = self.run.history
-        self._outputs.freeze(static.frozen(history, self.run.status), static.frozen_chart(history))
+        moment = len(history.events)
+        if self._outputs.older_than(moment):
+            self._outputs.freeze(static.frozen(history, self.run.status), static.frozen_chart(history), moment)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in _of_run():
@@ -132,6 +132,13 @@ class RunView(Part):
             self._next_text = time.monotonic() + TEXT_PERIOD
             self._outputs.update(bundle_of(self.model_id, static.plain(self.run.history, time.time())))
 
+    def close(self) -> None:
+        """Show nothing more, here and in the parts; the run goes on."""
+        self.run.forget(self._feed, self._finish)
+        for part in self._parts.values():
+            part.close()
+        super().close()
+
     def _finish(self) -> None:
         self._feed.flush()
         self.freeze()
@@ -152,9 +159,10 @@ class RunView(Part):
             case {"do": "extend", "n": int(count)} if 1 <= count <= MOST:
                 self._extend(count)
             case {"do": "example", "id": int(number), "ask": int(ask)}:
-                part.send({"to": ask, **closeup.example(self.run.history, number)})
+                part.send(sendable({"to": ask, **closeup.example(self.run.history, number)}))
             case {"do": "examples", "change": str(wanted), "query": str(query), "start": int(first), "ask": int(ask)}:
-                part.send({"to": ask, **closeup.examples(self.run.history, wanted, query, max(0, first))})
+                found = closeup.examples(self.run.history, wanted, query, max(0, first))
+                part.send(sendable({"to": ask, **found}))
         self._feed.poke()
 
     def _extend(self, count: int) -> None:
@@ -173,7 +181,7 @@ def view_of(run: Run) -> RunView:
 
 def _of_run() -> list[str]:
     """The public names of Run, which a view has too."""
-    return [name for name, _ in inspect.getmembers(Run) if not name.startswith("_")]
+    return [*(name for name, _ in inspect.getmembers(Run) if not name.startswith("_")), "error", "job"]
 
 
 @takes(Options, MIPROv2)
@@ -200,4 +208,9 @@ def optimize(program: Module, *, metric: Metric, trainset: Sequence[Example], **
             raise ConfigError(f"argument {name!r} is not known; accepted: {', '.join(known)}.{nearest(name, known)}")
     constructs = {name: value for name, value in options.items() if name not in compiles}
     rest = {name: value for name, value in options.items() if name in compiles}
-    return view_of(MIPROv2(metric, **constructs).start(program, trainset=trainset, **rest))
+    run = MIPROv2(metric, **constructs).start(program, trainset=trainset, **rest)
+    try:
+        return view_of(run)
+    except BaseException:  # an interrupt, most likely: nobody would have a hold of the run
+        run.stop("its view could not be made")
+        raise

@@ -6,6 +6,7 @@ takes them for HTML.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,10 +17,10 @@ from mipro_nb.frames import standings
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook.charts import choice_text
 from mipro_nb.notebook.closeup import as_text, rounded
-from mipro_nb.notebook.text import cut
 from mipro_nb.notebook.worddiff import word_diff
 from mipro_nb.plan import Plan
 from mipro_nb.progress import seconds_left, steps_done
+from mipro_nb.text import cut
 
 TITLES = {
     "bootstrap": "Bootstrap demo sets",
@@ -88,8 +89,8 @@ def _stages(history: History, plan: Plan | None) -> list[dict[str, Any]]:
     for name in names:
         stage = history.stages.get(name)
         present = name == history.stage and stage is not None
-        total = stage.total if stage else 0
-        done = steps_done(history) if present else total if stage and name != history.stage else 0
+        total = stage.total if stage else 2 if name == "verdict" and history.verdict is not None else 0
+        done = steps_done(history) if present else total
         shown.append(
             {"name": name, "title": TITLES[name], "done": done, "total": total, "detail": _detail(history, name)}
         )
@@ -203,3 +204,10 @@ def stats(history: History) -> dict[str, Any]:
     best = history.best
     winner = {"instructions": list(best.instructions), "demos": list(best.demos)} if best is not None else None
     return {"rows": rows, "winner": winner}
+
+
+def sendable(value: dict[str, Any]) -> dict[str, Any]:
+    """Return plain JSON values; half a character, which no message can carry, becomes a question mark."""
+    text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    found: dict[str, Any] = json.loads(text)
+    return found
