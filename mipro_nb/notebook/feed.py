@@ -106,6 +106,12 @@ class Feed:
             self._parts.append(part)
         self.poke()
 
+    def end(self) -> None:
+        """Send nothing more, until another part is attached."""
+        with SENDING:
+            self._parts.clear()
+        self._wake.set()
+
     def _loop(self) -> None:
         last = 0.0
         while True:

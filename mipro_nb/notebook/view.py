@@ -135,6 +135,7 @@ class RunView(Part):
     def close(self) -> None:
         """Show nothing more, here and in the parts; the run goes on."""
         self.run.forget(self._feed, self._finish)
+        self._feed.end()
         for part in self._parts.values():
             part.close()
         super().close()
