@@ -39,7 +39,7 @@ def held(after: int, replies: Callable[[Messages], str] = reply, delay: float = 
     return fake(replies=answer)
 
 
-def slow(delay: float = 0.05, replies: Callable[[Messages], str] = reply) -> FakeLM:
+def slow(delay: float, replies: Callable[[Messages], str] = reply) -> FakeLM:
     """Return a fake LM that takes its time, until the file ``door`` is there."""
     return held(10**9, replies, delay)
 
@@ -118,7 +118,8 @@ class Replayed:
 
     def go_on(self) -> None:
         """Let the rest happen, in a thread."""
-        threading.Thread(target=self._replay, daemon=True).start()
+        self.thread = threading.Thread(target=self._replay, daemon=True)
+        self.thread.start()
 
     def _replay(self) -> None:
         for event in self.later:

@@ -38,7 +38,7 @@ def test_the_line_magic_stops_a_run_from_another_cell(page):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("%%mipro items --trails 3\nq -> a", "Did you mean --trials"),
+        ("%%mipro items --trails 3\nq -> a", "Did you mean '--trials'"),
         ("%%mipro itmes\nq -> a", "itmes"),
         ("%%mipro items --trials many\nq -> a", "--trials"),
         ("%%mipro items\nq ->", "line 2"),

@@ -63,7 +63,7 @@ def test_stop_in_the_middle_keeps_the_best_while_other_cells_go_on_working(page)
 
 
 def test_pause_and_go_on_by_the_buttons(page):
-    page.start(IMPORTS, "view = optimize(slow(), num_trials=100)\nview")
+    page.start(IMPORTS, "view = optimize(slow(0.2), num_trials=200)\nview")
     view = page.view(1)
 
     def calls():

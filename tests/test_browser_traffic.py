@@ -30,7 +30,7 @@ def test_much_text_and_many_trials_arrive_while_the_run_goes_on(page):
     page.start(
         "from scene import *",
         "view = optimize(held(2600, wordy), num_trials=1000, num_candidates=10)\nview",
-        "view.run.history.trials[-1].number",
+        "",
     )
     view = page.view(1)
     page.shows(view, "Instruction 9", "Demo set 9")

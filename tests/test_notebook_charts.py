@@ -214,6 +214,9 @@ def test_the_live_specs_have_empty_datasets_and_fit_a_width():
         assert isinstance(spec["width"], int)
         assert "ink" in [signal["name"] for signal in spec["signals"]]
     assert charts.vega_specs() is charts.vega_specs()
+    made = charts.compiled()
+    kept = json.loads(charts.SPECS.read_text())
+    assert kept["specs"] == made["specs"] or kept["altair"] != made["altair"], "python -m mipro_nb.notebook.charts"
     assert len(charts.vega_specs()) < 20_000
 
 

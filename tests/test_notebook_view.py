@@ -504,3 +504,14 @@ def test_an_interrupt_while_the_view_is_made_stops_the_run(monkeypatch):
         optimize(num_trials=1000)
     made[0].wait(PATIENCE)
     assert made[0].status == "stopped"
+
+
+def test_large_values_go_in_turn_and_none_is_left_behind(sent):
+    view = ended(optimize())
+    part = views.Part("all", {}, lambda *_: None)
+    large = {"_status": {"n": 0}, "_base": b"b" * 6000, "_tail": [], "_texts": b"t" * 9000, "_prompt": b"p" * 5000}
+    for number in range(4):  # the status changes all the time
+        part.take({**large, "_status": {"n": number, "text": "x" * 1500}})
+    assert (part._base, part._texts, part._prompt) == (large["_base"], large["_texts"], large["_prompt"])
+    assert part.take({**large, "_status": {"n": 4}})
+    assert view.run.status == "finished"

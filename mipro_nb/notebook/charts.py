@@ -11,6 +11,7 @@ import functools
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb.notebook import heat, marks
@@ -26,6 +27,7 @@ LONGEST = 120  # characters of a text in a tooltip
 MOST_TEXT = 20_000  # characters of texts in the tooltips of a frozen chart
 LARGEST_PNG = 80_000  # bytes
 V5_TESTED = "5.8"
+SPECS = Path(__file__).parent / "js" / "bundle" / "specs.json"
 V5 = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -147,8 +149,21 @@ def vega_specs() -> str:
     """Return the Vega specs of the live view as JSON text, by name; they are the same for every run.
 
     Their datasets ``trials`` and ``cells`` are empty. The signals ``width``, ``ink`` (colour of direct labels and of
-    the outline of what is selected) and, of the heat map, ``predictor`` are set by the front end.
+    the outline of what is selected) and, of the heat map, ``predictor`` are set by the front end. They lie beside the
+    front end's bundle, since Altair's import and the compiling take seconds; ``python -m mipro_nb.notebook.charts``
+    makes them anew.
     """
+    return str(json.dumps(json.loads(SPECS.read_text(encoding="utf-8"))["specs"], separators=(",", ":")))
+
+
+def warm_up() -> None:
+    """Import what the frozen chart is drawn with: when a kernel is asked to end there is no time for it."""
+    import altair  # noqa: F401
+    import vl_convert  # noqa: F401
+
+
+def compiled() -> dict[str, Any]:
+    """Compile the live view's specs from the charts; ``altair`` tells by which version of it."""
     import altair as alt
     import vl_convert
 
@@ -159,7 +174,7 @@ def vega_specs() -> str:
             autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), background="transparent"
         )
         specs[name] = vl_convert.vegalite_to_vega(fitting.to_dict(), vl_version=version)
-    return json.dumps(specs, separators=(",", ":"))
+    return {"altair": alt.__version__, "specs": specs}
 
 
 def v5_bundle(chart: alt.TopLevelMixin) -> dict[str, Any]:
@@ -203,3 +218,7 @@ def _squeezed(png: bytes) -> bytes:
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+if __name__ == "__main__":
+    SPECS.write_text(json.dumps(compiled(), indent=1) + "\n", encoding="utf-8")

@@ -19,6 +19,7 @@ LOADER = (_FILES / "js" / "loader.js").read_text(encoding="utf-8")
 class Holder(ipywidgets.Widget):
     """A model without a view: the bundle as gzip bytes, the charts' Vega specs as JSON text, and the bundle's hash."""
 
+    heard_of = False  # whether a front end of this kernel has ever shown a widget of ours
     code = traitlets.Bytes(help="gzip bytes of the bundle").tag(sync=True)
     specs = traitlets.Unicode(help="JSON text: the Vega specs by name").tag(sync=True)
     digest = traitlets.Unicode(help="changes when the bundle does: the key of the page's cache").tag(sync=True)

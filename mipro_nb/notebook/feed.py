@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gzip
 import json
 import logging
@@ -92,7 +93,8 @@ class Feed:
         self._wake.set()
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="mipro_nb feed", daemon=True)
+                inside = contextvars.copy_context().run  # ipykernel 7.0 sends nothing for a thread without a cell
+                self._thread = threading.Thread(target=inside, args=(self._loop,), name="mipro_nb feed", daemon=True)
                 self._thread.start()
 
     def state(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 Rows = Sequence[Mapping[str, Any]]
-WIDTH, HEIGHT = 560, 260
+WIDTH, HEIGHT = 440, 240
 COLORS = {"baseline": "#767676", "minibatch": "#0072B2", "full": "#D55E00"}
 SHAPES = {"baseline": "square", "minibatch": "circle", "full": "diamond"}
 BEST = "#009E73"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -63,13 +64,17 @@ def _publish(bundle: Mapping[str, Any], display_id: str, *, update: bool) -> Non
 
     if not InteractiveShell.initialized():  # the shell has gone: nothing is left to display to
         return
+    show: Callable[..., Any] = update_display if update else display
+    publish = functools.partial(show, dict(bundle), raw=True, display_id=display_id)
     with SENDING:
-        if update:  # told as part of the cell that runs now, not of the one that the run was started in: only
-            # that is heard by nbclient
-            contextvars.Context().run(update_display, dict(bundle), raw=True, display_id=display_id)
-        else:
-            show: Callable[..., Any] = display
-            show(dict(bundle), raw=True, display_id=display_id)
+        if not update:
+            publish()
+            return
+        # told as part of the cell that runs now, not of the one that the run was started in: nbclient hears only that
+        try:
+            contextvars.Context().run(publish)
+        except LookupError:  # ipykernel 7.0 knows no other cell than the one that the context tells
+            publish()
 
 
 @contextlib.contextmanager

@@ -55,6 +55,7 @@ class Part(anywidget.AnyWidget):
     selected = traitlets.Int(None, allow_none=True).tag(sync=True)
 
     def __init__(self, kind: str, state: Mapping[str, Any], heard: Callable[[Part, Any], None], **more: Any) -> None:
+        self._late: list[tuple[str, ...]] = []  # what didn't fit in the last time
         with SENDING:
             super().__init__(_part=kind, _code=holder(vega_specs()), **self.wanted(kind, state), **more)
         self.on_msg(lambda _, content, buffers: heard(self, content))
@@ -67,21 +68,22 @@ class Part(anywidget.AnyWidget):
     def take(self, state: Mapping[str, Any]) -> bool:
         """Show what of a state has changed, in one message of bounded size; return whether that was all.
 
-        What doesn't fit in is for the next time; what is larger by itself goes alone.
+        What doesn't fit in goes first the next time; what is larger by itself goes alone.
         """
         with SENDING, self.hold_sync():
             changed = {n: v for n, v in self.wanted(self._part, state).items() if getattr(self, n) != v}
-            left, size = False, 0
-            for names in TOGETHER:
+            late, size = list[tuple[str, ...]](), 0
+            for names in (*self._late, *(names for names in TOGETHER if names not in self._late)):
                 group = {name: changed[name] for name in names if name in changed}
                 more = sum(map(_size, group.values()))
                 if size and size + more > LARGEST:
-                    left = True
+                    late.append(names)
                     continue
                 size += more
                 for name, value in group.items():
                     setattr(self, name, value)
-        return not left
+            self._late = late
+        return not late
 
     @property
     def closed(self) -> bool:

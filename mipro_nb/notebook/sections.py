@@ -92,7 +92,7 @@ def candidates(history: History, room: Room) -> list[str]:
             if one.predictor == name:
                 won = best is not None and best.instructions[place] == one.index
                 found = known.get((place, "instruction", one.index))
-                origin = f"{one.origin}, {one.tip}" if one.tip else one.origin
+                origin = f"{one.origin}, {one.tip}" if one.tip not in ("", "none") else one.origin
                 rows.append(_Candidate("instruction", one.index, origin, one.text, won, found))
         for made in list(history.demo_sets):
             if made.predictor == name:

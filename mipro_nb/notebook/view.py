@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import fields
@@ -15,7 +16,7 @@ from mipro_nb.errors import ConfigError, MiproError, nearest
 from mipro_nb.example import Example
 from mipro_nb.mipro import MIPROv2, takes
 from mipro_nb.module import Module
-from mipro_nb.notebook import closeup, static
+from mipro_nb.notebook import charts, closeup, static
 from mipro_nb.notebook.feed import LIVE, Feed
 from mipro_nb.notebook.kernel import at_shutdown, present, soon
 from mipro_nb.notebook.outputs import Outputs, bundle_of
@@ -45,7 +46,7 @@ class RunView(Part):
     def __init__(self, run: Run) -> None:
         self.run = run
         self._outputs = Outputs()
-        self._heard_of_it = self._as_text = False
+        self._shown_frozen = self._as_text = False
         self._next_text = 0.0
         self._parts: dict[str, Part] = {}
         self._feed = Feed(run, self._write)
@@ -87,12 +88,18 @@ class RunView(Part):
             self._feed.attach(part)
         return part
 
-    def freeze(self) -> None:
-        """Put text, tables and a chart that need no kernel in place of the live views shown so far."""
+    def freeze(self, status: str | None = None) -> None:
+        """Put text, tables and a chart that need no kernel in place of the live views shown so far.
+
+        Args:
+            status: told instead of the run's own.
+        """
         history = self.run.history
         moment = len(history.events)
         if self._outputs.older_than(moment):
-            self._outputs.freeze(static.frozen(history, self.run.status), static.frozen_chart(history), moment)
+            self._outputs.freeze(
+                static.frozen(history, status or self.run.status), static.frozen_chart(history), moment
+            )
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in _of_run():
@@ -115,20 +122,22 @@ class RunView(Part):
         text = static.plain(self.run.history, time.time()) if self.run.history.events else repr(self)
         if not present():
             print(text)
-        elif self.run.status in LIVE or self.run.status == "waiting" or self._heard_of_it:
+        elif self.run.status in LIVE or self.run.status == "waiting" or self._code.heard_of or self._shown_frozen:
             self._outputs.show(bundle_of(self.model_id, text))
             soon(PATIENCE, self._listen_for_a_widget)
-        else:  # ended, and no front end that shows widgets was ever heard of
+            threading.Thread(target=charts.warm_up, name="mipro_nb warm-up", daemon=True).start()
+        else:  # ended, and perhaps a front end without widgets: shown a second time it is live
             self._outputs.show({"text/plain": text})
             self.freeze()
+            self._shown_frozen = True
 
     def _listen_for_a_widget(self) -> None:
-        """Begin to write text where the front end, having had the time, didn't say that it shows the widget."""
-        self._as_text = not self._heard_of_it
+        """Begin to write text where the front end, having had the time, didn't say that it shows widgets."""
+        self._as_text = not self._code.heard_of
 
     def _write(self) -> None:
         """In a front end without widgets: plain text, updated in place."""
-        if self._as_text and not self._heard_of_it and time.monotonic() >= self._next_text:
+        if self._as_text and not self._code.heard_of and time.monotonic() >= self._next_text:
             self._next_text = time.monotonic() + TEXT_PERIOD
             self._outputs.update(bundle_of(self.model_id, static.plain(self.run.history, time.time())))
 
@@ -146,13 +155,13 @@ class RunView(Part):
 
     def _shut_down(self) -> None:
         self.run.stop("the kernel was shut down")
-        self.freeze()
+        self.freeze("stopped" if self.run.status == "stopping" else None)
 
     def _heard(self, part: Part, content: Any) -> None:
         """Do what a button or a click asks; what isn't understood is left."""
         match content:
             case {"do": "hello"}:
-                self._heard_of_it = True
+                self._code.heard_of = True
             case {"do": "start" | "pause" | "unpause" as wish}:
                 getattr(self.run, wish)()
             case {"do": "stop"}:

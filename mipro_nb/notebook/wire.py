@@ -102,7 +102,8 @@ def _detail(history: History, stage: str) -> str:
         return _attempts(history.bootstrap_attempts)
     if stage == "propose" and history.instructions:
         dropped = sum(note.stage == "propose" for note in history.notes)
-        return f"{len(history.instructions)} instructions" + (f", {dropped} notes" if dropped else "")
+        count = len(history.instructions)
+        return f"{count} instruction{'s' * (count != 1)}" + (f", {dropped} dropped or noted" if dropped else "")
     if stage in ("search", "verdict"):
         running = [t for t in list(history.trials_by_number.values()) if not t.finished]
         if running and running[-1].kind.startswith("test") == (stage == "verdict") and not history.reason:

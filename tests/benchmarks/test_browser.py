@@ -83,7 +83,10 @@ def test_2000_trials_and_10000_examples_stay_responsive(page):
     view.get_by_role("tab", name="Trials").click()
     row = view.get_by_role("grid", name="Trials").get_by_role("row").nth(5).locator("td").first
     rows["selecting a trial, ms"] = row.evaluate(REACTS)
-    page.until(lambda: "2,00" in view.get_by_role("tab", name="Trials").text_content(), "the last trials")
+    page.ask(2, "run.thread.join()")
+    page.page.wait_for_timeout(2000)
+    told = view.get_by_role("tab", name="Trials").text_content()
+    rows["trials shown 2 s after the last of 2,001"] = float(told.removeprefix("Trials").replace(",", ""))
     rows["worst frame gap, ms"] = watched(page.page)["worst"]
     rows["charts replaced"] = watched(page.page)["replaced"]
     rows["messages a second"] = len(traffic.sizes) / traffic.seconds

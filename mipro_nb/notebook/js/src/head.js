@@ -54,7 +54,7 @@ function clockText(status, since) {
   const elapsed = `${duration(status.elapsed + (running ? since : 0))} elapsed`;
   if (!running || !isNumber(status.left)) return elapsed;
   const left = status.left - since;
-  return `${elapsed} · ${left > 1 ? `about ${duration(left)} left in this stage` : "stage nearly done"}`;
+  return left > 1 ? `${elapsed} · about ${duration(left)} left in this stage` : elapsed;
 }
 
 function buttons(session) {

@@ -68,6 +68,10 @@ export function mount({ model, el: host, specs }) {
     root.dataset.miproTheme = dark ? "dark" : "light";
     for (const handler of session.onTheme) handler();
   }));
+  // and still hears keys on buttons and rows, where "d d" would delete the cell
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
   const escape = (event) => {
     if (event.key !== "Escape" || event.defaultPrevented) return;
     if (session.candidate) session.choose(null);
