@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 Rows = Sequence[Mapping[str, Any]]
-WIDTH, HEIGHT = 440, 240
+WIDTH, HEIGHT = 400, 230
 COLORS = {"baseline": "#767676", "minibatch": "#0072B2", "full": "#D55E00"}
 SHAPES = {"baseline": "square", "minibatch": "circle", "full": "diamond"}
 BEST = "#009E73"
