@@ -15,8 +15,8 @@ from mipro_nb.text import visible
 
 LINE = "1px solid rgba(128,128,128,.4)"
 _WRAP = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal"
-_PRE = f"{_WRAP};font-family:inherit;margin:0;padding:0;background:none"
-_CELL = f"text-align:left;vertical-align:top;padding:3px 12px 3px 0;border-bottom:{LINE}"
+_PRE = f"{_WRAP};min-width:6em;font-family:inherit;margin:0;padding:0;background:none"
+_CELL = f"text-align:left;vertical-align:top;padding:3px 8px 3px 0;border-bottom:{LINE}"
 _TABLE = "border-collapse:collapse;border:none;margin:4px 0 8px 0;font-size:inherit"
 _GONE = '<i style="background:rgba(213,94,0,.22);text-decoration:line-through">'
 _NEW = '<b style="background:rgba(0,158,115,.25)">'

@@ -15,7 +15,7 @@ export function found() {
     node,
     update({ best, baseline, state }) {
       setText(title, ["finished", "stopped", "failed"].includes(state) ? "Best found" : "Best so far");
-      setText(big, isNumber(best?.score) ? percent(best.score) : "–");
+      setText(big, isNumber(best?.score) ? percent(best.score) : "");
       const compared = isNumber(best?.score) && isNumber(baseline?.score);
       const same = compared && best.trial === baseline.trial;
       const difference = compared ? best.score - baseline.score : null;
