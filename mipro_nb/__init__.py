@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mipro_nb.metrics import exact_match
     from mipro_nb.mipro import MIPROv2
     from mipro_nb.module import Module
-    from mipro_nb.notebook.view import optimize
+    from mipro_nb.notebook.view import optimize, replay
     from mipro_nb.plan import Plan
     from mipro_nb.predict import ChainOfThought, Predict, load
     from mipro_nb.propose import GroundedProposer
@@ -54,6 +54,7 @@ _HOMES = {
     "History": "history",
     "Run": "run",
     "optimize": "notebook.view",
+    "replay": "notebook.view",
     "exact_match": "metrics",
 }
 
@@ -82,6 +83,7 @@ __all__ = [
     "examples",
     "load",
     "optimize",
+    "replay",
     "split",
 ]
 

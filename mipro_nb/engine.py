@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
@@ -19,13 +16,11 @@ from mipro_nb.eventlog import EventLog
 from mipro_nb.example import Example
 from mipro_nb.flow import Stopped
 from mipro_nb.history import History
-from mipro_nb.lm import LM
 from mipro_nb.module import Module
-from mipro_nb.options import Params
+from mipro_nb.opening import started
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
-from mipro_nb.saving import versions
 from mipro_nb.search import STRATEGIES, Candidates, Choice, Schedule, Strategy, Work
 from mipro_nb.settings import context
 from mipro_nb.telling import names_of, report
@@ -149,18 +144,8 @@ class Execution:
             return f"stop raised {type(error).__name__}: {error}"
 
     def _announce(self) -> None:
-        job = self.job
-        plain = {field.name: _plain(getattr(job.params, field.name)) for field in fields(Params)}
-        names = tuple(name for name, _ in job.student.named_predictors())
-        shown = {**asdict(job.plan), "trials_shown": job.plan.trials_shown}
-        lms = {"task_model": _plain(job.task_model), "prompt_model": _plain(job.prompt_model)}
-        settled = {**plain, **lms, "seed": job.seed}
-        program = type(job.student).__name__
-        signatures = {name: predictor.signature.to_json() for name, predictor in job.student.named_predictors()}
-        self.emit(
-            ev.RunStarted(uuid.uuid4().hex, program, names, settled, shown, job.plan.sizes, versions(), signatures)
-        )
-        for remark in job.plan.remarks:
+        self.emit(started(self.job))
+        for remark in self.job.plan.remarks:
             self.emit(ev.Noted("data", remark))
 
     def _bootstrap(self, pool: Pool) -> list[bootstrap.DemoSet]:
@@ -303,12 +288,3 @@ class Execution:
         """Return the best fully evaluated program so far, or a copy of the student; from any thread."""
         winner = self._winner()
         return self._with(None if winner == self._baseline() else winner)
-
-
-def _plain(value: Any) -> Any:
-    """Write a setting as a plain value: an LM by its model's name, a function or program by its name."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, LM):
-        return value.model
-    return getattr(value, "__name__", type(value).__name__)

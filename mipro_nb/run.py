@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mipro_nb import console
 from mipro_nb import events as ev
@@ -21,17 +21,14 @@ from mipro_nb.errors import ConfigError
 from mipro_nb.history import History
 from mipro_nb.module import Module
 from mipro_nb.plan import Job, Plan
-from mipro_nb.progress import TerminalProgress, summary_lines
+from mipro_nb.progress import TerminalProgress
+from mipro_nb.record import Record
 from mipro_nb.settings import settings
 
 logger = logging.getLogger(__name__)
 
-if TYPE_CHECKING:
-    import altair as alt
-    import pandas as pd
 
-
-class Run:
+class Run(Record):
     """A run of MIPROv2 in a thread of its own. ``MIPROv2.start`` and ``mipro_nb.optimize`` make it.
 
     Displays as the live view in a notebook. ``result()``, ``wait()`` or ``await run`` wait for its end; a
@@ -53,8 +50,6 @@ class Run:
         self._begun = self._over = False
         self._ended: Future[Module] = Future()
         self._last_words: list[Callable[[], None]] = []
-        self.error: BaseException | None = None
-        self._view: Any = None  # kept by notebook.view, so that a run has one
 
     @property
     def name(self) -> str:
@@ -268,36 +263,6 @@ class Run:
             finally:
                 emit.remove(panel)
                 panel.close()
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """One row per trial, see ``frames.trials``."""
-        return self.history.trials_frame()
-
-    @property
-    def candidates(self) -> pd.DataFrame:
-        """One row per instruction and demo set, see ``frames.candidates``."""
-        return self.history.candidates_frame()
-
-    @property
-    def examples(self) -> pd.DataFrame:
-        """One row per validation example, baseline beside best, see ``frames.examples``."""
-        return self.history.examples_frame()
-
-    def chart(self) -> alt.VConcatChart | alt.Chart:
-        """Return the trials' scores, and instructions by demo sets, as an Altair chart."""
-        from mipro_nb.notebook.charts import run_chart
-
-        return run_chart(self.history)
-
-    def __repr__(self) -> str:
-        lines = "\n".join(summary_lines(self.history, time.time()))
-        return f"Run of {self.name}, {self.status}\n{lines}"
-
-    def _ipython_display_(self) -> None:
-        from mipro_nb.notebook.view import view_of
-
-        view_of(self)._ipython_display_()
 
 
 @contextlib.contextmanager

@@ -106,6 +106,7 @@ class Replayed:
     """A run that never ran: a large history, of which the last trials come one by one."""
 
     name, status, plan, max_cost, extendable, error = "Predict", "running", None, None, True, None
+    pace, aside, now = 1.0, "", property(lambda self: time.time())
 
     def __init__(self, trials: int, examples: int, late: int = 200) -> None:
         events = histories.large(trials, examples, every=max(1, trials // 4)).events

@@ -26,7 +26,8 @@ FIXTURES = {
 
 def source(history, state="running", **more):
     told = {"name": "Route", "status": state, "history": history, "plan": None, "max_cost": None}
-    return SimpleNamespace(**{**told, "extendable": False, "error": None, **more})
+    told |= {"extendable": False, "error": None, "pace": 1.0, "aside": ""}
+    return SimpleNamespace(**{**told, **more})
 
 
 def status(history, state="running", now=1000.0, **more):

@@ -100,7 +100,7 @@ class Feed:
     def state(self) -> dict[str, Any]:
         """Return the values of all traits as of now."""
         with SENDING:
-            return self._snapshot.take(time.time())
+            return self._snapshot.take(self._source.now)
 
     def attach(self, part: Part) -> None:
         """Send to this part too, from now on."""

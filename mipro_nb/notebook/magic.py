@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import weakref
-from typing import Any
+from typing import Any, cast
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
@@ -113,7 +113,7 @@ class MiproMagics(Magics):
         view = None
         try:
             view = mipro_nb.optimize(program, **keywords)
-            self.book.follow(spec.into, view.run)
+            self.book.follow(spec.into, cast(mipro_nb.Run, view.run))
         except BaseException:
             if view is not None:
                 view.run.stop("the cell failed")  # no name leads to it: nobody else could

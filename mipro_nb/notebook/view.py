@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -23,6 +24,7 @@ from mipro_nb.notebook.outputs import Outputs, bundle_of
 from mipro_nb.notebook.part import Part
 from mipro_nb.notebook.wire import sendable
 from mipro_nb.options import Options
+from mipro_nb.playback import Replay
 from mipro_nb.run import Run
 from mipro_nb.scoring import Metric
 
@@ -40,10 +42,10 @@ class RunView(Part):
     the view is live again.
 
     Attributes:
-        run: the ``Run``.
+        run: the ``Run``, or the ``Replay``.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run | Replay) -> None:
         self.run = run
         self._outputs = Outputs()
         self._shown_frozen = self._as_text = False
@@ -97,19 +99,18 @@ class RunView(Part):
         history = self.run.history
         moment = len(history.events)
         if self._outputs.older_than(moment):
-            self._outputs.freeze(
-                static.frozen(history, status or self.run.status), static.frozen_chart(history), moment
-            )
+            told = "; ".join(filter(None, (status or self.run.status, self.run.aside)))
+            self._outputs.freeze(static.frozen(history, told), static.frozen_chart(history), moment)
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in _of_run():
+        if not name.startswith("_") and name in _public(self.run):
             return getattr(self.run, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *_of_run()]
+        return [*super().__dir__(), *_public(self.run)]
 
-    def __await__(self) -> Generator[Any, None, Module]:
+    def __await__(self) -> Generator[Any, None, Any]:
         return self.run.__await__()
 
     def __repr__(self) -> str:
@@ -119,7 +120,7 @@ class RunView(Part):
         return bundle_of(self.model_id, repr(self)), {}
 
     def _ipython_display_(self) -> None:
-        text = static.plain(self.run.history, time.time()) if self.run.history.events else repr(self)
+        text = static.plain(self.run.history, self.run.now) if self.run.history.events else repr(self)
         if not present():
             print(text)
         elif self.run.status in LIVE or self.run.status == "waiting" or self._code.heard_of or self._shown_frozen:
@@ -139,7 +140,7 @@ class RunView(Part):
         """In a front end without widgets: plain text, updated in place."""
         if self._as_text and not self._code.heard_of and time.monotonic() >= self._next_text:
             self._next_text = time.monotonic() + TEXT_PERIOD
-            self._outputs.update(bundle_of(self.model_id, static.plain(self.run.history, time.time())))
+            self._outputs.update(bundle_of(self.model_id, static.plain(self.run.history, self.run.now)))
 
     def close(self) -> None:
         """Show nothing more, here and in the parts; the run goes on."""
@@ -180,18 +181,49 @@ class RunView(Part):
             self.run.extend(count)
 
 
-def view_of(run: Run) -> RunView:
+def view_of(run: Run | Replay) -> RunView:
     """Return the view of a run: always the same one, unless it was closed."""
-    known: RunView | None = getattr(run, "_view", None)
+    known: RunView | None = run._view
     if known is None or known.closed:
         known = RunView(run)
         run._view = known
     return known
 
 
-def _of_run() -> list[str]:
-    """The public names of Run, which a view has too."""
-    return [*(name for name, _ in inspect.getmembers(Run) if not name.startswith("_")), "error", "job"]
+def _public(run: Run | Replay) -> list[str]:
+    """The public names of a run, which its view has too."""
+    return [name for name in (*dir(type(run)), *vars(run)) if not name.startswith("_")]
+
+
+def replay(path: str | os.PathLike[str], speed: float = 10.0) -> RunView:
+    """Play a recorded run in the live view, at once and without an LM; return the view.
+
+    Args:
+        path: a run directory (the ``run_dir`` of a run), or the ``events.jsonl`` in it.
+        speed: how much faster than the run was, above 0; ``math.inf`` shows its end at once. Between two events
+            it waits 3 seconds at most. ``view.speed`` changes it while it plays.
+
+    ``view.pause()``, ``unpause()``, ``stop()``, and the buttons, work as for a run; ``await view`` and
+    ``view.result()`` give the ``History`` at the end.
+
+    Raises:
+        LoadError: no recording there, or not one that this version reads.
+        ConfigError: ``speed`` is no number above 0.
+
+    >>> import math, tempfile, mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> folder, lm = tempfile.mkdtemp(), FakeLM(lambda messages: "1")
+    >>> data = mn.examples([{"q": "1", "a": "1"}] * 8, inputs=["q"])
+    >>> optimizer = mn.MIPROv2(mn.exact_match, task_model=lm, prompt_model=lm)
+    >>> with mn.context(progress=False):
+    ...     best = optimizer.compile(mn.Predict("q -> a"), trainset=data, num_trials=2, run_dir=folder)
+    >>> view = mn.replay(folder, speed=math.inf)
+    >>> view.result().best.score, view.status
+    (1.0, 'finished')
+    """
+    record = Replay(path, speed)
+    record.start()
+    return view_of(record)
 
 
 @takes(Options, MIPROv2)

@@ -34,7 +34,7 @@ DEMO_TEXT = 600  # characters of a demo's field
 
 
 class Source(Protocol):
-    """What a view shows: a ``Run``, or anything that has as much to tell."""
+    """What a view shows: a ``Record``, or anything that has as much to tell."""
 
     @property
     def name(self) -> str: ...
@@ -48,6 +48,12 @@ class Source(Protocol):
     def max_cost(self) -> float | None: ...
     @property
     def extendable(self) -> bool: ...
+    @property
+    def now(self) -> float: ...
+    @property
+    def pace(self) -> float: ...
+    @property
+    def aside(self) -> str: ...
 
     error: BaseException | None
 
@@ -62,7 +68,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "program": source.name,
         "predictors": list(started.predictors) if started else [],
         "state": state,
-        "reason": history.reason if history.reason and history.reason != state else "",
+        "reason": "; ".join(filter(None, (source.aside, history.reason if history.reason != state else ""))),
         "error": f"{type(source.error).__name__}: {source.error}" if source.error is not None else "",
         "plan": str(source.plan) if state == "waiting" and source.plan is not None else "",
         "stage": history.stage or "",
@@ -77,6 +83,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "verdict": asdict(history.verdict) if history.verdict is not None else None,
         "notes": [note.message for note in history.notes[-NOTES:]],
         "extendable": source.extendable,
+        "pace": source.pace,
         "beat": beat,
     }
 

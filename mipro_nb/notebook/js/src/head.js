@@ -50,10 +50,11 @@ export function head(session) {
 function clockText(status, since) {
   if (status.state === "waiting" || !isNumber(status.elapsed)) return "";
   const running = status.state === "running" || status.state === "stopping";
+  const passed = since * (status.pace ?? 1); // a replay's clock runs faster
   if (running && since > SILENCE) return `No word from the kernel for ${duration(since)}`;
-  const elapsed = `${duration(status.elapsed + (running ? since : 0))} elapsed`;
+  const elapsed = `${duration(status.elapsed + (running ? passed : 0))} elapsed`;
   if (!running || !isNumber(status.left)) return elapsed;
-  const left = status.left - since;
+  const left = status.left - passed;
   return left > 1 ? `${elapsed} · about ${duration(left)} left in this stage` : elapsed;
 }
 

@@ -1,0 +1,251 @@
+"""Replay: a recorded run played again, event by event, without an LM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import Any
+
+from mipro_nb import events as ev
+from mipro_nb.errors import ConfigError
+from mipro_nb.history import History
+from mipro_nb.opening import plan_of
+from mipro_nb.plan import Plan
+from mipro_nb.record import Record
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 3.0  # seconds between two events, whatever the recording's: nobody watches a night go by
+STOPPED = "stopped: the replay was stopped"
+
+
+class Replay(Record):
+    """A recorded run as it is played. ``mipro_nb.replay`` makes it, and shows it in the live view.
+
+    No LM is called, and the recording isn't changed. Everything that reads a run (tables, chart, report, view) shows
+    what was known at the moment that is played. ``wait()`` and ``await`` give the History at the end.
+
+    Args:
+        path: a run directory, or the ``events.jsonl`` in it.
+        speed: how much faster than it was, above 0; ``math.inf`` shows the end at once.
+
+    Raises:
+        LoadError: no recording there, or not one that this version reads.
+        ConfigError: ``speed`` is no number above 0.
+
+    Attributes:
+        history: what has been played so far.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], speed: float = 10.0) -> None:
+        recorded = History.read(path)
+        self._events = recorded.events
+        self._started = recorded.started
+        self._history = History()
+        self._clock = Clock(self._events[0].at if self._events else 0.0, checked_speed(speed))
+        self._listeners = ev.Emitter([self._history])
+        self._last_words: list[Callable[[], None]] = []
+        self._ended: Future[History] = Future()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = self._over = False
+
+    @property
+    def name(self) -> str:
+        return self._started.program if self._started is not None else "program"
+
+    @property
+    def history(self) -> History:
+        return self._history
+
+    @property
+    def plan(self) -> Plan | None:
+        return plan_of(self._started) if self._started is not None else None
+
+    @property
+    def now(self) -> float:
+        return self._history.events[-1].at if self._over and self._history.events else self._clock.now()
+
+    @property
+    def speed(self) -> float:
+        """How much faster than the run was. Can be set while it plays."""
+        return self._clock.speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self._clock.set(speed=checked_speed(speed))
+
+    @property
+    def pace(self) -> float:
+        return min(self._clock.speed, 1e6)  # a front end knows no infinity
+
+    @property
+    def aside(self) -> str:
+        when = time.strftime("%d %B %Y", time.gmtime(self._events[0].at)).lstrip("0") if self._events else ""
+        pace = f", at {self.speed:g} times its speed" if math.isfinite(self.speed) and not self._over else ""
+        return f"Replay of a run recorded on {when}{pace}; no LM is called"
+
+    @property
+    def status(self) -> str:
+        """Where it is: waiting (not started), running, paused, finished, stopped or failed."""
+        if self._over:
+            word = (self._history.reason or "stopped").split(":")[0]
+            return word if word in ("finished", "failed") else "stopped"
+        return "waiting" if self._thread is None else "paused" if self._clock.held else "running"
+
+    def listen(self, listener: ev.Listener, at_end: Callable[[], None] | None = None) -> None:
+        """Hand a listener all events from now on, in the replay's thread; see ``Run.listen``."""
+        self._listeners.add(listener)
+        if at_end is not None:
+            self._last_words.append(at_end)
+
+    def forget(self, listener: ev.Listener, at_end: Callable[[], None] | None = None) -> None:
+        """Take back what ``listen`` did."""
+        self._listeners.remove(listener)
+        if at_end in self._last_words:
+            self._last_words.remove(at_end)
+
+    def start(self) -> None:
+        """Begin to play; a replay that has begun goes on undisturbed."""
+        with self._lock:
+            if self._thread is None and not self._over:
+                inside = contextvars.copy_context().run
+                self._thread = threading.Thread(target=inside, args=(self._play,), name="mipro_nb replay", daemon=True)
+                self._clock.set(held=False)
+                self._thread.start()
+
+    def stop(self, reason: str = "") -> None:
+        """End here: what has been played stays. (``speed = math.inf`` goes to the end.)"""
+        with self._lock:
+            self._stopped = True
+            waited = self._thread is None and not self._over
+        self._clock.set()
+        if waited:
+            self._end()
+
+    def pause(self) -> None:
+        """Play nothing more until ``unpause``."""
+        self._clock.set(held=True)
+
+    def unpause(self) -> None:
+        """Go on after ``pause``."""
+        self._clock.set(held=False)
+
+    def extend(self, num_trials: int = 10) -> None:
+        """Not for a recording.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("a replay can't be extended: it calls no LM. Run the program anew, with mipro_nb.optimize.")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, ``timeout`` seconds at most; return whether it was reached. An interrupt stops it."""
+        try:
+            self._ended.result(timeout)
+        except TimeoutError:
+            return False
+        except KeyboardInterrupt:
+            self.stop()
+            self._ended.result()
+        return True
+
+    def result(self, timeout: float | None = None) -> History:
+        """Wait, then return the History.
+
+        Raises:
+            TimeoutError: it plays on.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"the replay goes on after {timeout:g} s.")
+        return self._history
+
+    def __await__(self) -> Generator[Any, None, History]:
+        return asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
+
+    def _play(self) -> None:
+        for event in self._events:
+            while not self._stopped and not self._clock.reach(event.at):
+                pass
+            if self._stopped:
+                if self._history.events and self._history.reason is None:
+                    self._listeners(ev.RunFinished(STOPPED, at=self._clock.now()))
+                break
+            self._listeners(event)
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        for last_words in list(self._last_words):
+            try:
+                last_words()
+            except Exception:
+                logger.exception("the end of the replay could not be shown")
+        self._ended.set_result(self._history)
+
+
+class Clock:
+    """The time of a recording: it runs at a speed, waits, goes on. Held at first.
+
+    Args:
+        at: where it begins, in seconds since the epoch.
+        speed: seconds of it in a second.
+    """
+
+    def __init__(self, at: float, speed: float) -> None:
+        self._at, self._since = at, time.monotonic()
+        self._speed, self._held = speed, True
+        self._changed = threading.Condition()
+
+    @property
+    def speed(self) -> float:
+        return self._speed
+
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def now(self) -> float:
+        """Return the recording's time."""
+        with self._changed:
+            return self._now()
+
+    def _now(self) -> float:
+        still = self._held or math.isinf(self._speed)  # at once: it jumps from event to event
+        return self._at if still else self._at + (time.monotonic() - self._since) * self._speed
+
+    def set(self, *, held: bool | None = None, speed: float | None = None) -> None:
+        """Hold it, let it go on, or change its speed; who waits looks again."""
+        with self._changed:
+            self._at, self._since = self._now(), time.monotonic()
+            self._held = self._held if held is None else held
+            self._speed = self._speed if speed is None else speed
+            self._changed.notify_all()
+
+    def reach(self, at: float) -> bool:
+        """Wait until a moment has come; return whether it has: not where something was set meanwhile."""
+        with self._changed:
+            if self._held:
+                self._changed.wait()
+                return False
+            if math.isinf(self._speed):
+                self._at = max(self._at, at)
+            left = (at - self._now()) / self._speed if math.isfinite(self._speed) else 0.0
+            if left > LONGEST_WAIT:
+                left = LONGEST_WAIT
+                self._at, self._since = at - left * self._speed, time.monotonic()
+            return left <= 0 or not self._changed.wait(left)
+
+
+def checked_speed(speed: float) -> float:
+    """Return a speed above 0, ConfigError for anything else."""
+    if not isinstance(speed, int | float) or isinstance(speed, bool) or not speed > 0:
+        raise ConfigError(f"speed={speed!r}: a number above 0 is needed, math.inf to see the end at once.")
+    return float(speed)
