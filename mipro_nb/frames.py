@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
+from mipro_nb.fieldtypes import plain
 from mipro_nb.verdict import interval, spread_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 TRIALS = ["trial", "kind", "score", "low", "high", "examples", "failed", "best_so_far"]
 CANDIDATES = ["predictor", "kind", "index", "mean", "low", "high", "examples", "trials", "origin", "tip", "text"]
-EXAMPLES = ["example", "baseline", "best", "change", "error", "output"]
+EXAMPLES = ["example", "input", "baseline", "best", "change", "error", "output"]
 
 
 def trials(history: History) -> pd.DataFrame:
@@ -154,6 +155,7 @@ def examples(history: History) -> pd.DataFrame:
     rows = [
         {
             "example": example,
+            "input": inputs_text(was),
             "baseline": was.score,
             "best": now.score if now else None,
             "change": change(was, now),
@@ -163,6 +165,17 @@ def examples(history: History) -> pd.DataFrame:
         for example, was, now in compared(history)
     ]
     return pd.DataFrame(rows, columns=EXAMPLES)
+
+
+def inputs_text(result: ev.ExampleScored) -> str:
+    """Return what the program's first call was given, as text; empty when it made none."""
+    given = result.calls[0]["inputs"] if result.calls else {}
+    return "; ".join(f"{name}: {as_text(value)}" for name, value in given.items())
+
+
+def as_text(value: Any) -> str:
+    """Return a field's value as it is shown: texts as they are."""
+    return value if isinstance(value, str) else str(plain(value))
 
 
 def compared(history: History) -> list[tuple[int, ev.ExampleScored, ev.ExampleScored | None]]:

@@ -145,5 +145,5 @@ def test_while_the_best_is_the_baseline_nothing_is_compared():
 def test_tables_of_a_run_that_has_just_begun_have_their_columns(history):
     assert list(history.trials_frame().columns) == frames.TRIALS
     assert list(history.candidates_frame().columns) == frames.CANDIDATES
-    assert list(history.examples_frame()) == ["example", "baseline", "best", "change", "error", "output"]
+    assert list(history.examples_frame()) == ["example", "input", "baseline", "best", "change", "error", "output"]
     assert len(history.trials_frame()) == len(history.candidates_frame()) == len(history.examples_frame()) == 0

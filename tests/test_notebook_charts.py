@@ -256,3 +256,13 @@ def test_importing_the_charts_is_cheap():
 def test_events_of_a_choice_without_texts_leave_them_empty():
     history = History([histories.started(), ev.TrialStarted(0, "baseline", (7,), (9,), 1, 1)])
     assert charts.trial_rows(history)[0]["instruction"] == ""
+
+
+@pytest.mark.parametrize("make", [histories.finished, histories.empty], ids=["finished", "empty"])
+def test_a_notebook_shows_the_chart_without_a_network(make):
+    chart = charts.run_chart(make())
+    for shown in (chart, chart.properties(background="white")):  # as Altair's methods change it
+        bundle = shown._repr_mimebundle_()
+        assert bundle["application/vnd.vegalite.v5+json"]["$schema"] == charts.V5
+        assert bundle["image/png"]
+        assert "text/html" not in bundle  # Altair's asks a CDN

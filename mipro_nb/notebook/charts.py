@@ -127,14 +127,21 @@ def heat_chart(rows: Rows | None = None) -> alt.LayerChart | alt.FacetChart:
 
 
 def run_chart(history: History) -> alt.VConcatChart | alt.Chart:
-    """Return both charts of a run, in colours that hold on white and on black."""
+    """Return both charts of a run, in colours that hold on white and on black; a notebook shows them offline too."""
     trials, cells = trial_rows(history), cell_rows(history)
     chart: alt.VConcatChart | alt.Chart
     if not cells:
         chart = marks.nothing("no trials yet")
-        return chart
-    chart = marks.together(scores_chart(_shortened(trials)), heat_chart(cells))
+    else:
+        chart = marks.together(scores_chart(_shortened(trials)), heat_chart(cells))
+    object.__setattr__(chart, "__class__", _offline(chart.__class__))  # an attribute set else is a part of the spec
     return chart
+
+
+@functools.cache
+def _offline(kind: Any) -> Any:
+    """Return a kind of chart that brings along what a notebook draws; Altair's own way fetches a library first."""
+    return type(kind.__name__, (kind,), {"_repr_mimebundle_": lambda chart, *_, **__: v5_bundle(chart)})
 
 
 def _shortened(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -162,18 +169,24 @@ def warm_up() -> None:
     import vl_convert  # noqa: F401
 
 
+def schema_version() -> str:
+    """Return the version of Vega-Lite that Altair writes, as vl-convert wants it."""
+    import altair as alt
+
+    return ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+
+
 def compiled() -> dict[str, Any]:
     """Compile the live view's specs from the charts; ``altair`` tells by which version of it."""
     import altair as alt
     import vl_convert
 
-    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     specs = {}
     for name, chart in (("scores", scores_chart()), ("heat", heat_chart())):
         fitting = chart.properties(
             autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), background="transparent"
         )
-        specs[name] = vl_convert.vegalite_to_vega(fitting.to_dict(), vl_version=version)
+        specs[name] = vl_convert.vegalite_to_vega(fitting.to_dict(), vl_version=schema_version())
     return {"altair": alt.__version__, "specs": specs}
 
 

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.fieldtypes import plain
-from mipro_nb.frames import change, compared, results_of
+from mipro_nb.frames import change, compared, inputs_text, results_of
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.text import cut
 from mipro_nb.transcript import calls
@@ -46,23 +45,13 @@ def _example_row(number: int, was: ev.ExampleScored, now: ev.ExampleScored | Non
 
 
 def _holds(was: ev.ExampleScored, now: ev.ExampleScored | None, query: str) -> bool:
-    told = [was.output, was.error, _inputs(was), *([now.output, now.error] if now is not None else [])]
+    told = [was.output, was.error, inputs_text(was), *([now.output, now.error] if now is not None else [])]
     return any(query in text.casefold() for text in told)
 
 
 def label(result: ev.ExampleScored) -> str:
     """Return one line that tells an example by its inputs."""
-    return cut(_inputs(result), LABEL)
-
-
-def _inputs(result: ev.ExampleScored) -> str:
-    given = result.calls[0]["inputs"] if result.calls else {}
-    return "; ".join(f"{name}: {as_text(value)}" for name, value in given.items())
-
-
-def as_text(value: Any) -> str:
-    """Return a field's value as it is shown: texts as they are."""
-    return value if isinstance(value, str) else str(plain(value))
+    return cut(inputs_text(result), LABEL)
 
 
 def example(history: History, number: int) -> dict[str, Any]:

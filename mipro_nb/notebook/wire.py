@@ -13,10 +13,10 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from mipro_nb import events as ev
-from mipro_nb.frames import standings
+from mipro_nb.frames import as_text, standings
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook.charts import choice_text
-from mipro_nb.notebook.closeup import as_text, rounded
+from mipro_nb.notebook.closeup import rounded
 from mipro_nb.notebook.worddiff import word_diff
 from mipro_nb.plan import Plan
 from mipro_nb.progress import seconds_left, steps_done
