@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
+from mipro_nb.errors import check_choice
 from mipro_nb.fieldtypes import plain
 from mipro_nb.verdict import interval, spread_of
 
@@ -20,11 +21,18 @@ if TYPE_CHECKING:
 
 TRIALS = ["trial", "kind", "score", "low", "high", "examples", "failed", "best_so_far"]
 CANDIDATES = ["predictor", "kind", "index", "mean", "low", "high", "examples", "trials", "origin", "tip", "text"]
+TESTED = ("test_baseline", "test_best")  # kinds of trials on the test set
 EXAMPLES = ["example", "input", "baseline", "best", "change", "error", "output"]
 
 
 def trials(history: History) -> pd.DataFrame:
-    """One row per trial: see ``TRIALS``, and the choice per predictor; ``low`` to ``high`` is the score's interval."""
+    """One row per trial, in order of start; those on the test set are not among them.
+
+    Columns: ``trial``, its number; ``kind``: baseline, minibatch or full; ``score``, a mean, as a fraction; ``low`` and
+    ``high``, its 95% interval, see ``verdict.interval``; ``examples``, how many it stands on; ``failed``, how many are
+    missing from it; ``best_so_far``, the best fully evaluated score by then; and the choice, as ``index`` in
+    ``candidates``: ``NAME.instruction`` and ``NAME.demos`` per predictor.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
@@ -50,9 +58,13 @@ def trials(history: History) -> pd.DataFrame:
 
 
 def candidates(history: History) -> pd.DataFrame:
-    """One row per candidate instruction and demo set: see ``CANDIDATES``; ``low`` to ``high`` is the mean's interval.
+    """One row per candidate instruction and demo set.
 
-    ``mean`` is over the ``examples`` that each combination with the candidate was scored on, each counted once.
+    Columns: ``predictor``; ``kind``: instruction or demos; ``index``, from 0; ``mean``, a fraction, over the
+    ``examples`` that each combination with the candidate was scored on, each counted once; ``low`` and ``high``, its
+    95% interval, see ``verdict.interval``; ``trials``, how many tried it; ``origin``: of an instruction original or
+    proposed, of a demo set none, student, labeled, bootstrapped or shuffled; ``tip``, see ``propose.TIPS``; ``text``,
+    of a demo set one demo a line, as JSON.
     """
     import pandas as pd
 
@@ -148,8 +160,19 @@ def _candidate(
     }
 
 
-def examples(history: History) -> pd.DataFrame:
-    """One row per validation example: see ``EXAMPLES``; ``change`` is ``fixed``, ``broken``, ``same`` or empty."""
+def examples(history: History, split: str = "validation") -> pd.DataFrame:
+    """One row per example, the baseline's result beside that of the best program so far.
+
+    Args:
+        split: ``validation``, or ``test``: empty until the verdict is reached.
+
+    Columns: ``example``, its position in the set; ``input``, what the program was given; ``baseline`` and ``best``, scores in [0, 1], missing where
+    the call failed; ``change``: fixed, broken, same, or empty where that isn't known; ``error`` and ``output``, a text,
+    of the best program.
+
+    Raises:
+        ConfigError: another split.
+    """
     import pandas as pd
 
     rows = [
@@ -162,7 +185,7 @@ def examples(history: History) -> pd.DataFrame:
             "error": now.error if now else "",
             "output": now.output if now else "",
         }
-        for example, was, now in compared(history)
+        for example, was, now in compared(history, split)
     ]
     return pd.DataFrame(rows, columns=EXAMPLES)
 
@@ -178,8 +201,17 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else str(plain(value))
 
 
-def compared(history: History) -> list[tuple[int, ev.ExampleScored, ev.ExampleScored | None]]:
-    """Return (example, result of the baseline, result of the best) for each validation example of the baseline."""
+def compared(
+    history: History, split: str = "validation"
+) -> list[tuple[int, ev.ExampleScored, ev.ExampleScored | None]]:
+    """Return (example, result of the baseline, result of the best) for each example of a split that the baseline met."""
+    check_choice("split", split, ("validation", "test"))
+    if split == "test":
+        if history.verdict is None:
+            return []
+        known = list(history.trials_by_number.values())
+        was, now = ({k: v for t in known if t.kind == kind for k, v in t.scored.items()} for kind in TESTED)
+        return [(example, result, now.get(example)) for example, result in sorted(was.items())]
     before = results_of(history, next((t for t in history.trials if t.kind == "baseline"), None))
     after = results_of(history, history.best)
     return [(example, was, after.get(example)) for example, was in sorted(before.items())]

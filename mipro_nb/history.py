@@ -61,15 +61,24 @@ class TrialRecord:
 class History:
     """Everything a run has told so far. One thread feeds it; any thread may read.
 
+    A listener: ``compile(..., listeners=[history])``. ``run.history`` is a run's own, ``History.read`` a saved one's.
+
+    Args:
+        events: to begin with, see ``mipro_nb.events``.
+
     Attributes:
         events: all of them, in order.
         started, stages, bootstrap_attempts, demo_sets, instructions, notes, reason: as the events told.
-        paused: whether the run is paused.
-        baseline: the full evaluation of the program as it was given, once finished.
-        best: the best fully evaluated trial so far; of equals the earliest, so that the baseline must be
-            beaten. Trials that miss examples (failed calls) are compared on those that both were scored on.
+        trials_by_number: every trial by its number, those on the test set too.
+        usage_by_stage: LM calls, tokens and US dollars by stage, see ``mipro_nb.events.Usage``.
+        baseline: the full evaluation of the program as it was given, a ``TrialRecord``, or None before it is finished.
+        best: the best fully evaluated trial so far, a ``TrialRecord``, or None; of equals the earliest, so that the
+            baseline must be beaten. Trials that miss examples (failed calls) are compared on those that both were
+            scored on.
 
-    >>> history = History([ev.StageStarted("search", 3), ev.TrialStarted(0, "baseline", (0,), (), 2, 2)])
+    >>> import mipro_nb as mn
+    >>> from mipro_nb import events as ev
+    >>> history = mn.History([ev.StageStarted("search", 3), ev.TrialStarted(0, "baseline", (0,), (), 2, 2)])
     >>> history(ev.TrialFinished(0, 0.5, 2, 0))
     >>> history.best.score, history.stage
     (0.5, 'search')
@@ -146,15 +155,19 @@ class History:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The judgement on the sealed test set, as long as it is about the best program."""
+        """The judgement on the sealed test set, a ``mipro_nb.verdict.Verdict``; None unless about the best program."""
         return self._verdict[0] if self._verdict is not None and self._verdict[1] is self.best else None
 
     @property
     def paused(self) -> bool:
+        """Whether the run is paused."""
         return self._held is not None and self.reason is None
 
     def working_seconds(self, now: float) -> float:
-        """Seconds that the present stage has worked, pauses not counted; 0 before the first stage."""
+        """Seconds that the present stage has worked until ``now`` (since the epoch), pauses not counted.
+
+        0 before the first stage.
+        """
         stage = self.stages.get(self.stage or "")
         until = self._held if self._held is not None else now
         return max(0.0, until - stage.at - self._idle.get(stage.stage, 0.0)) if stage else 0.0
@@ -199,7 +212,7 @@ class History:
 
     @property
     def trials(self) -> list[TrialRecord]:
-        """The trials of the search, in order; those on the test set are not among them."""
+        """The search's trials, each a ``TrialRecord``, in order; those on the test set are not among them."""
         return [trial for trial in list(self.trials_by_number.values()) if not trial.kind.startswith("test")]
 
     def _beats(self, new: TrialRecord, old: TrialRecord) -> bool:
@@ -216,7 +229,7 @@ class History:
 
     @property
     def usage(self) -> ev.Usage:
-        """LM use of all stages together."""
+        """LM use of all stages together: calls, tokens, US dollars (None: a price isn't known)."""
         return sum(list(self.usage_by_stage.values()), ev.Usage())
 
     @property
@@ -225,19 +238,19 @@ class History:
         return self.events[-1].at - self.events[0].at if self.events else 0.0
 
     def trials_frame(self) -> pd.DataFrame:
-        """Return ``frames.trials``: one row per trial."""
+        """Return a table with one row per trial; its columns stand at ``mipro_nb.frames.trials``."""
         return frames.trials(self)
 
     def candidates_frame(self) -> pd.DataFrame:
-        """Return ``frames.candidates``: one row per candidate instruction and demo set."""
+        """Return a table with one row per instruction and demo set; columns: ``mipro_nb.frames.candidates``."""
         return frames.candidates(self)
 
-    def examples_frame(self) -> pd.DataFrame:
-        """Return ``frames.examples``: one row per validation example, baseline beside best."""
-        return frames.examples(self)
+    def examples_frame(self, split: str = "validation") -> pd.DataFrame:
+        """Return a table with one row per example of a split; columns: ``mipro_nb.frames.examples``."""
+        return frames.examples(self, split)
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the events as JSON lines."""
+        """Write the events as JSON lines, which ``read`` reads; a file that is there is replaced."""
         with open(path, "w", encoding="utf-8", errors=SURROGATES) as file:
             file.writelines(to_line(event) for event in self.events)
 

@@ -1,9 +1,11 @@
 import datetime
 
+import histories
 import pytest
 
 from mipro_nb import History, frames, verdict
 from mipro_nb import events as ev
+from mipro_nb.errors import ConfigError
 
 EMPTY = History()
 BEFORE = History([ev.RunStarted("id", "P", ("a", "b"), {}, {}, {}, {}), ev.StageStarted("bootstrap", 3)])
@@ -147,3 +149,20 @@ def test_tables_of_a_run_that_has_just_begun_have_their_columns(history):
     assert list(history.candidates_frame().columns) == frames.CANDIDATES
     assert list(history.examples_frame()) == ["example", "input", "baseline", "best", "change", "error", "output"]
     assert len(history.trials_frame()) == len(history.candidates_frame()) == len(history.examples_frame()) == 0
+
+
+def test_the_test_set_has_a_table_of_its_own_once_the_verdict_is_there():
+    history = histories.finished()
+    table = frames.examples(history, "test")
+    assert len(table) == history.verdict.examples
+    counts = table["change"].value_counts()
+    assert (counts["fixed"], counts.get("broken", 0)) == (history.verdict.fixed, history.verdict.broken)
+    assert table["baseline"].mean() == pytest.approx(history.verdict.baseline)
+    assert table["best"].mean() == pytest.approx(history.verdict.best)
+    assert frames.examples(histories.middle(), "test").empty
+    assert not frames.examples(histories.middle()).empty
+
+
+def test_another_split_is_an_error_that_says_which_there_are():
+    with pytest.raises(ConfigError, match="'validation', 'test'"):
+        histories.finished().examples_frame("train")
