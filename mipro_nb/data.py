@@ -26,7 +26,8 @@ def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
     Args:
         source: a pandas DataFrame, a list of dicts or Examples, or the path of a CSV, TSV,
             JSON-lines, JSON or Parquet file.
-        inputs: names of the columns that the program takes; the others are labels.
+        inputs: names of the columns that the program takes (one may be a text alone); the others are labels.
+            None leaves Examples' own inputs as they are, and names none for other rows.
 
     Returns:
         One Example per row. Empty cells are None; text stays text (``"NA"`` and ``"007"`` too).
@@ -34,7 +35,8 @@ def examples(source: Any, inputs: Sequence[str] | None = None) -> list[Example]:
     Raises:
         DataError: the source can't be read, is empty, or lacks an input column.
 
-    >>> examples([{"message": "My kettle leaks", "team": "bug"}], inputs=["message"])
+    >>> import mipro_nb as mn
+    >>> mn.examples([{"message": "My kettle leaks", "team": "bug"}], inputs=["message"])
     [Example(message='My kettle leaks', team='bug').with_inputs(message)]
     """
     if isinstance(inputs, str):
@@ -169,16 +171,18 @@ def split(
         data: the examples.
         *fractions: the share of each part, in (0, 1]; together at most 1.
         stratify: a field whose values are to be shared out evenly over the parts.
-        seed: of the shuffle; the same seed gives the same parts.
+        seed: of the shuffle, a whole number; the same seed gives the same parts.
 
     Returns:
         One list per fraction.
 
     Raises:
-        DataError: a fraction is out of range, a part would be empty, or ``stratify`` is no field.
+        DataError: ``data`` holds no Examples, a fraction is out of range, a part would be empty, or ``stratify``
+            is no field.
 
-    >>> rows = examples([{"n": n, "odd": n % 2} for n in range(10)], inputs=["n"])
-    >>> [len(part) for part in split(rows, 0.2, 0.8, stratify="odd")]
+    >>> import mipro_nb as mn
+    >>> rows = mn.examples([{"n": n, "odd": n % 2} for n in range(10)], inputs=["n"])
+    >>> [len(part) for part in mn.split(rows, 0.2, 0.8, stratify="odd")]
     [2, 8]
     """
     wrong = [f for f in fractions if isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f <= 1]

@@ -18,23 +18,33 @@ from mipro_nb.telling import names_of, report
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """The score of a program on a dataset.
+    """The score of a program on a dataset. ``Evaluate`` makes it.
 
     Attributes:
-        score: unrounded mean over ``examples`` scored examples; None if none could be scored.
-        results: one per example, in dataset order.
+        results: one per example, in dataset order, see ``mipro_nb.scoring.ExampleResult``: each with ``score``,
+            ``prediction``, ``error``, ``feedback``, ``steps``.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> data = mn.examples([{"q": "1 + 1", "a": "2"}, {"q": "1 + 2", "a": "3"}], inputs=["q"])
+    >>> result = mn.Evaluate(data, mn.exact_match)(mn.Predict("q -> a", lm=FakeLM({"1 + 1": "2", "1 + 2": "5"})))
+    >>> result.score, result.examples, result.failed
+    (0.5, 2, 0)
+    >>> [one.prediction.a for one in result.results if one.score == 0]
+    ['5']
     """
 
     results: tuple[ExampleResult, ...]
 
     @property
     def score(self) -> float | None:
+        """Unrounded mean over ``examples`` examples, a fraction in [0, 1]; None if none could be scored."""
         scores = [result.score for result in self.results if result.score is not None]
         return sum(scores) / len(scores) if scores else None
 
     @property
     def examples(self) -> int:
-        """How many examples the score stands on."""
+        """How many examples the score stands on: those that could be scored."""
         return sum(result.score is not None for result in self.results)
 
     @property
@@ -102,16 +112,20 @@ class Evaluate:
 
     Args:
         devset: Examples with named inputs.
-        metric: ``metric(example, prediction, trace=None)`` -> bool, number in [0, 1] or ``Score``.
-        num_threads: examples at the same time; None follows the LM.
-        max_errors: examples that may fail before ``TooManyErrors``.
-        listeners: get a TrialStarted, an ExampleScored per example, and a TrialFinished.
+        metric: ``metric(example, prediction, trace=None)`` -> bool, number in [0, 1] or ``Score``; a ``trace``
+            comes only while demos are bootstrapped.
+        num_threads: examples at the same time, 1 or more; None: as configured, or as the LM can use.
+        max_errors: examples whose calls may fail before ``TooManyErrors``, 0 or more.
+        listeners: called with a TrialStarted, an ExampleScored per example, and a TrialFinished, see ``events``.
 
+    Raises:
+        ConfigError: an argument is wrong. What an evaluation can raise stands at ``__call__``.
+
+    >>> import mipro_nb as mn
     >>> from mipro_nb.testing import FakeLM
-    >>> from mipro_nb.predict import Predict
-    >>> rows = [Example(q="1", a="1").with_inputs("q"), Example(q="2", a="3").with_inputs("q")]
-    >>> program = Predict("q -> a", lm=FakeLM(lambda messages: messages[-1]["content"][-1]))
-    >>> Evaluate(rows, lambda example, prediction: example.a == prediction.a)(program)
+    >>> data = mn.examples([{"q": "1", "a": "1"}, {"q": "2", "a": "3"}], inputs=["q"])
+    >>> program = mn.Predict("q -> a", lm=FakeLM(lambda messages: messages[-1]["content"][-1]))
+    >>> mn.Evaluate(data, lambda example, prediction: example.a == prediction.a)(program)
     EvaluationResult(score 50.0% on 2 examples)
     """
 
@@ -130,7 +144,16 @@ class Evaluate:
         self.num_threads, self.max_errors, self.listeners = num_threads, max_errors, tuple(listeners)
 
     def __call__(self, program: Module) -> EvaluationResult:
-        """Evaluate; a keyboard interrupt ends it at once."""
+        """Evaluate; a keyboard interrupt ends it at once.
+
+        A failed call is missing from the score, and tried once more at the end; a reply that can't be read scores 0.
+
+        Raises:
+            DataError: the dataset doesn't fit the program.
+            MetricError: the metric raised, or returned what is no score; at once, with the example.
+            LMRefused, ConfigError: the key or model is refused, or no LM is configured.
+            TooManyErrors: more than ``max_errors`` examples failed.
+        """
         devset = prepare("devset", self.devset, program.input_names())
         emit = ev.Emitter(self.listeners)
         zeros = tuple(0 for _ in program.predictors)

@@ -20,10 +20,14 @@ class Example(Mapping[str, Any]):
     attribute, so ``example.keys`` is the field if there is one.
 
     Args:
-        base: a mapping to take fields from.
+        base: a mapping to take fields from; of an Example the inputs too.
         **fields: fields by name; they replace those of ``base``.
 
-    >>> row = Example(question="1 + 1?", answer="2").with_inputs("question")
+    Raises:
+        ConfigError: ``base`` is no mapping, or a field's name is no string or starts with an underscore.
+
+    >>> import mipro_nb as mn
+    >>> row = mn.Example(question="1 + 1?", answer="2").with_inputs("question")
     >>> row.answer, row.inputs()["question"]
     ('2', '1 + 1?')
     """
@@ -56,7 +60,7 @@ class Example(Mapping[str, Any]):
         return _select(self, True)
 
     def labels(self) -> Self:
-        """Return an Example of the fields that aren't inputs."""
+        """Return an Example of the fields that aren't inputs; ConfigError if no inputs were named."""
         return _select(self, False)
 
     def copy(self, **fields: Any) -> Self:
@@ -120,7 +124,15 @@ class Example(Mapping[str, Any]):
 
 
 class Prediction(Example):
-    """What a program returns: the output fields (and, for a ChainOfThought, ``reasoning``)."""
+    """What a program returns: an Example of the output fields (and, for a ChainOfThought, ``reasoning``).
+
+    A ``forward`` of one's own may make one.
+
+    >>> import mipro_nb as mn
+    >>> prediction = mn.Prediction(team="billing", urgent=True)
+    >>> prediction.team, dict(prediction)
+    ('billing', {'team': 'billing', 'urgent': True})
+    """
 
     __slots__ = ()
 
@@ -130,12 +142,22 @@ class Score:
 
     Args:
         value: a bool, or a number in [0, 1].
-        feedback: text for people and for the proposer.
+        feedback: text for people: it stands with the example in the view and in the events.
+
+    Attributes:
+        value: the score as a float.
+        boolean: whether it was given as a bool.
+        feedback: as given.
 
     Raises:
         ConfigError: ``value`` isn't a score.
 
-    >>> float(Score(0.5, feedback="half right")), bool(Score(0.0))
+    >>> import mipro_nb as mn
+    >>> def metric(example, prediction, trace=None):
+    ...     return mn.Score(example.a in prediction.a, feedback="the answer must be named")
+    >>> metric(mn.Example(a="Paris"), mn.Prediction(a="It is Paris."))
+    Score(1.0, feedback='the answer must be named')
+    >>> float(mn.Score(0.5)), bool(mn.Score(0.0))
     (0.5, False)
     """
 

@@ -20,15 +20,27 @@ M = TypeVar("M", bound=Module)
 class BootstrapFewShot:
     """Give a program demos from its own (or a teacher's) successful traces, filled up with labeled ones.
 
-    The vocabulary and defaults are those of DSPy's optimizer of the same name.
+    Vocabulary and defaults are those of DSPy's optimizer of the same name (teleprompt/bootstrap.py of dspy 3.4.1).
 
     Args:
-        metric: ``metric(example, prediction, trace)``; None keeps every trace.
-        metric_threshold: score that a numeric metric must reach.
+        metric: ``metric(example, prediction, trace)`` -> bool, number in [0, 1] or ``Score``; None keeps every trace.
+        metric_threshold: score in [0, 1] that a trace must reach; None keeps what the metric calls true, and of
+            numeric scores the best.
         max_bootstrapped_demos: most traces of the teacher's, 0 or more.
-        max_labeled_demos: most demos in all.
-        max_rounds: attempts per example.
-        max_errors: examples on which the teacher's calls may fail.
+        max_labeled_demos: labeled examples fill up to so many demos in all, 0 or more.
+        max_rounds: attempts per example, 1 or more; those after the first sample at temperature 1.
+        max_errors: examples on which the teacher's calls may fail, 0 or more.
+
+    Raises:
+        ConfigError: an argument is wrong.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> data = mn.examples([{"q": "1", "a": "3"}, {"q": "2", "a": "2"}], inputs=["q"])
+    >>> program = mn.Predict("q -> a", lm=FakeLM(lambda messages: messages[-1]["content"][-1]))
+    >>> optimizer = mn.BootstrapFewShot(mn.exact_match, max_labeled_demos=0)
+    >>> optimizer.compile(program, trainset=data).demos
+    [Example(q='2', a='2')]
     """
 
     def __init__(
@@ -52,7 +64,18 @@ class BootstrapFewShot:
         self.max_rounds, self.max_errors = max_rounds, max_errors
 
     def compile(self, student: M, *, teacher: Module | None = None, trainset: Sequence[Example]) -> M:
-        """Return a copy of the student with demos; student, teacher and examples stay as they are."""
+        """Return a copy of the student with demos; student, teacher and examples stay as they are.
+
+        Args:
+            student: the program.
+            teacher: a program with the same predictors, whose traces become demos; None is the student itself.
+            trainset: Examples with named inputs.
+
+        Raises:
+            ConfigError, DataError: teacher or trainset don't fit the student.
+            MetricError: the metric raised, or returned what is no score.
+            TooManyErrors: the teacher's calls failed on more than ``max_errors`` examples.
+        """
         rows = prepare("trainset", trainset, student.input_names())
         job = Bootstrapping(
             student,

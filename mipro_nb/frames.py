@@ -166,9 +166,9 @@ def examples(history: History, split: str = "validation") -> pd.DataFrame:
     Args:
         split: ``validation``, or ``test``: empty until the verdict is reached.
 
-    Columns: ``example``, its position in the set; ``input``, what the program was given; ``baseline`` and ``best``, scores in [0, 1], missing where
-    the call failed; ``change``: fixed, broken, same, or empty where that isn't known; ``error`` and ``output``, a text,
-    of the best program.
+    Columns: ``example``, its position in the set; ``input``, what the program was given; ``baseline`` and ``best``,
+    scores in [0, 1], missing where the call failed; ``change``: fixed, broken, same, or empty where that isn't known;
+    ``error`` and ``output``, texts, of the best program.
 
     Raises:
         ConfigError: another split.
@@ -204,7 +204,7 @@ def as_text(value: Any) -> str:
 def compared(
     history: History, split: str = "validation"
 ) -> list[tuple[int, ev.ExampleScored, ev.ExampleScored | None]]:
-    """Return (example, result of the baseline, result of the best) for each example of a split that the baseline met."""
+    """Return (example, result of the baseline, that of the best) for each example of a split that the baseline met."""
     check_choice("split", split, ("validation", "test"))
     if split == "test":
         if history.verdict is None:

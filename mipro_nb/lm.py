@@ -46,25 +46,31 @@ class Reply:
 
 
 class LM:
-    """A language model.
+    """A language model. Nothing is sent before the first call; ``lm("a prompt")`` returns the answer's text.
 
     Args:
         model: litellm's name, such as ``"openai/gpt-5-mini"`` or ``"ollama/llama3"``;
             ``"local/smollm2-135m"`` or ``"local/path/to/any.gguf"`` for the embedded one.
         temperature: sampling temperature, 0 or more. A model that refuses it is asked without.
-        max_tokens: longest answer; None is the model's default (embedded: 160).
+        max_tokens: longest answer, in tokens, 1 or more; None is the model's default (embedded: 160).
         api_base: URL of the server, where litellm doesn't know it.
         api_key: the key; None lets litellm find it in the environment. It is never written anywhere.
-        timeout: seconds that one try may take.
-        num_retries: further tries after a rate limit, server error, timeout or dropped connection.
-        retry_wait: seconds before the first retry; doubles, with jitter, up to 60.
-        cache: True (on disk), False, or a ``Cache``.
+        timeout: seconds that one wait for the server may take, above 0.
+        num_retries: further tries after a rate limit, server error, timeout or dropped connection, 0 or more.
+        retry_wait: seconds before the first retry, 0 or more; doubles, with jitter, up to 60.
+        cache: True (on disk, shared by all LMs), False, or a ``mipro_nb.cache.Cache`` of one's own.
         **kwargs: passed to litellm as they are.
 
-    Raises:
-        ConfigError: an argument is wrong.
+    Attributes:
+        model, temperature, max_tokens, num_retries: as given.
+        is_local: whether it is the embedded one.
+        cache: the ``Cache``, which ``lm.cache.clear()`` empties, or None.
 
-    >>> LM("openai/gpt-5-mini", api_key="secret")
+    Raises:
+        ConfigError: an argument is wrong. What a call can raise stands at ``complete``.
+
+    >>> import mipro_nb as mn
+    >>> mn.LM("openai/gpt-5-mini", api_key="secret")
     LM('openai/gpt-5-mini', temperature=0.0)
     """
 
@@ -163,8 +169,8 @@ class LM:
         Args:
             messages: ``role`` and ``content`` of each.
             schema: JSON schema that the answer must follow, where the LM can be held to one.
-            temperature: instead of the LM's own.
-            rollout: number that tells apart repeated draws; without it the same request gives the same answer.
+            temperature: instead of the LM's own, 0 or more.
+            rollout: whole number that tells apart repeated draws; without it the same request gives the same answer.
 
         Raises:
             LMUnavailable: an outage outlasted the retries.

@@ -14,10 +14,16 @@ def exact_match(example: Example, prediction: Any, trace: Any = None) -> bool:
 
     A number or boolean equals its text, since a table may hold 7 where the program writes "7".
 
-    Raises:
-        ConfigError: the example has no label that the prediction has too.
+    Args:
+        example: an Example with named inputs; its other fields are the labels.
+        prediction: what the program returned, a Prediction or another mapping.
+        trace: not looked at.
 
-    >>> exact_match(Example(q="1+1", a="Two").with_inputs("q"), {"a": " two "})
+    Raises:
+        ConfigError: the prediction is no mapping, or the example has no label that it has too.
+
+    >>> import mipro_nb as mn
+    >>> mn.exact_match(mn.Example(q="1 + 1?", a="Two").with_inputs("q"), mn.Prediction(a=" two "))
     True
     """
     if not isinstance(prediction, Mapping):

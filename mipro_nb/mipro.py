@@ -46,24 +46,42 @@ def takes(*others: Callable[..., Any]) -> Callable[[F], F]:
 class MIPROv2:
     """Optimizes the instructions and demos of every predictor of a program.
 
+    The algorithm is MIPROv2 (arXiv 2406.11695); defaults and formulas are those of dspy 3.4.1
+    (teleprompt/mipro_optimizer_v2.py).
+
     Args:
-        metric: ``metric(example, prediction, trace=None)`` -> bool, number in [0, 1] or ``Score``.
+        metric: ``metric(example, prediction, trace=None)`` -> bool, number in [0, 1] or ``Score``; a ``trace``, the
+            list of the program's steps, comes only while demos are bootstrapped.
         prompt_model: the LM that writes instructions; None: the configured one.
         task_model: the LM that runs the program; None: the configured one.
         teacher: a program, or an LM for the student, that bootstraps demos; None: the student.
-        max_bootstrapped_demos, max_labeled_demos: per demo set, 0 or more; both 0 is zero-shot.
-        auto: ``"light"``, ``"medium"`` or ``"heavy"``; None with ``num_candidates`` or ``num_trials``
-            takes those, else light.
-        num_candidates: instructions and demo sets per predictor, 1 or more.
-        num_threads: examples at the same time; None follows the LM.
-        max_errors: failed examples that a trial may have.
-        seed: 0 or more; the same seed and replies give the same run, with any number of threads.
+        max_bootstrapped_demos: most of the teacher's traces in a demo set, 0 or more.
+        max_labeled_demos: labeled examples fill a set up to so many demos in all, 0 or more; both 0 is zero-shot.
+        auto: ``"light"``, ``"medium"`` or ``"heavy"``: n = 6, 12 or 18 demo sets, n // 2 instructions (zero-shot: n),
+            and at most 100, 300 or 1,000 validation examples. None with ``num_candidates`` or ``num_trials`` takes
+            those, else light.
+        num_candidates: instructions and demo sets per predictor, n, 1 or more; the trials, unless ``num_trials`` is
+            given, are max(2 V log2 n, 1.5 n), rounded down; V is the number of predictors, doubled if not zero-shot.
+        num_threads: examples at the same time, 1 or more; None: as configured, or as the LM can use.
+        max_errors: failed examples that a trial, or the teacher for one demo set, may have, 0 or more.
+        seed: 0 to 2**32 - 1; the same seed and replies give the same run, with any number of threads.
         init_temperature: the proposer's sampling temperature, 0 to 2.
-        metric_threshold: score in [0, 1] that a bootstrapped demo must reach.
+        metric_threshold: score in [0, 1] that a bootstrapped demo must reach; None keeps what the metric calls true,
+            and of numeric scores the best.
         search: the strategy, ``"mipro"``.
 
     Raises:
         ConfigError: an argument is wrong.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> lm = FakeLM({"instruction alone": "Say yes.", "Say yes.": "yes", "": "no"})
+    >>> data = mn.examples([{"q": f"question {n}", "a": "yes"} for n in range(10)], inputs=["q"])
+    >>> optimizer = mn.MIPROv2(mn.exact_match, num_candidates=2, max_bootstrapped_demos=0, max_labeled_demos=0)
+    >>> with mn.context(lm=lm, progress=False):
+    ...     best = optimizer.compile(mn.Predict("q -> a"), trainset=data, num_trials=2)
+    >>> best.predictors[0].signature.instructions
+    'Say yes.'
     """
 
     def __init__(
@@ -93,15 +111,22 @@ class MIPROv2:
 
     @takes(Options)
     def plan(self, student: Module, **options: Any) -> Plan:
-        """Return what ``compile`` with the same arguments would do and cost, without one LM call."""
+        """Return what ``compile`` with the same arguments would do and cost, without one LM call.
+
+        Raises:
+            ConfigError, DataError: what is wrong with them.
+        """
         return make_job(self._params, student, Options.read(options)).plan
 
     @takes(Options)
     def compile(self, student: M, **options: Any) -> M:
         """Optimize; block until done; return the best program as a new one.
 
-        The keywords are described at ``mipro_nb.options.Options``. A keyboard interrupt, or a reason
-        from ``stop``, ends the run with the best so far.
+        Args:
+            student: the program; it stays as it is.
+            **options: described at ``mipro_nb.options.Options``.
+
+        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far.
 
         Raises:
             ConfigError, DataError: before anything is spent.

@@ -76,24 +76,35 @@ class PredictorList(list["Predict"]):
 class Module:
     """A program: a class with predictors or other modules as attributes (in lists and dicts too) and a ``forward``.
 
-    >>> from mipro_nb.predict import Predict
-    >>> class Answer(Module):
+    Call it with its inputs by name, as in ``program(question="1 + 1?")``; ConfigError if one is given by position.
+
+    >>> import mipro_nb as mn
+    >>> class Answer(mn.Module):
     ...     def __init__(self):
-    ...         self.rewrite = Predict("question -> search")
-    ...         self.answer = Predict("question, search -> answer")
+    ...         self.rewrite = mn.Predict("question -> search")
+    ...         self.answer = mn.Predict("question, search -> answer")
     ...     def forward(self, question):
     ...         return self.answer(question=question, search=self.rewrite(question=question).search)
     >>> [name for name, _ in Answer().named_predictors()]
     ['rewrite', 'answer']
+    >>> from mipro_nb.testing import FakeLM
+    >>> with mn.context(lm=FakeLM(["capital France", "Paris"])):
+    ...     Answer()(question="What is the capital of France?").answer
+    'Paris'
     """
 
     is_predictor = False
 
     def forward(self, /, **inputs: Any) -> Any:
-        """Do the work; subclasses define it with named parameters."""
+        """Do the work; subclasses define it with named parameters. ConfigError if a class doesn't."""
         raise ConfigError(f"{type(self).__name__} has no forward method; define forward(self, ...) in the class.")
 
     def __call__(self, /, *args: Any, **inputs: Any) -> Any:
+        """Run the program on inputs given by name.
+
+        Raises:
+            ConfigError: ``args``: inputs by position aren't taken; else as ``Predict.forward``.
+        """
         if args:
             names = ", ".join(self.input_names() or ["name"])
             raise ConfigError(f"{type(self).__name__} takes its inputs by name, as in program({names}=...).")
@@ -118,7 +129,11 @@ class Module:
         return [p.name for p in parameters if p.default is p.empty]
 
     def deepcopy(self) -> Self:
-        """Return an independent copy; LMs, and what can't be copied (clients, locks), are shared."""
+        """Return an independent copy; LMs, and what can't be copied (clients, locks), are shared.
+
+        Raises:
+            ConfigError: a predictor is in something that can't be copied.
+        """
         clone: Self = _clone(self, {})
         shared = {id(predictor) for predictor in clone.predictors} & {id(predictor) for predictor in self.predictors}
         if shared:
@@ -137,13 +152,21 @@ class Module:
         return clone
 
     def set_lm(self, lm: LM | str | None) -> None:
-        """Give every predictor an LM (or a model's name) of its own; None returns them to the configured one."""
+        """Give every predictor an LM (or a model's name) of its own; None returns them to the configured one.
+
+        Raises:
+            ConfigError: neither an LM nor a name nor None.
+        """
         own = as_lm(lm)
         for predictor in self.predictors:
             predictor.lm = own
 
     def messages(self, **inputs: Any) -> list[adapter.Message]:
-        """Return the exact messages that the first step would send for these inputs, without sending them."""
+        """Return the exact messages that the first step would send for these inputs, without sending them.
+
+        Raises:
+            ConfigError: an input is missing or unknown, or ``forward`` calls no predictor.
+        """
         token = showing.set(True)
         try:
             self(**inputs)
@@ -156,14 +179,16 @@ class Module:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write instructions, signatures and demos as JSON; ``.json`` is added where it is missing.
 
-        No code, no key and no pickle is in the file. Returns its path.
+        No code, no key and no pickle is in the file. Returns its path; an OSError says why it can't be written.
         """
         states = {name: predictor.to_json() for name, predictor in self.named_predictors()}
         lm = settings().lm
         return write_program(path, type(self).__name__, lm.model if lm else None, states)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
-        """Take signatures and demos from a file that ``save`` wrote; this program must have the same predictors.
+        """Take signatures and demos from a file that ``save`` wrote; return this program.
+
+        It must have the same predictors as the one that was saved. Its LMs stay its own.
 
         Raises:
             LoadError: not such a file, or other predictors.

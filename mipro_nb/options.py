@@ -21,27 +21,35 @@ AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, valid
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The keywords of ``compile``, ``start`` and ``plan``, in one place.
+    """The keywords of ``compile``, ``start`` and ``plan``, in one place; ``optimize`` takes them too.
+
+    Defaults are those of dspy 3.4.1 (teleprompt/mipro_optimizer_v2.py); ``testset``, ``max_cost``, ``listeners``,
+    ``stop`` and ``run_dir`` are added.
 
     Attributes:
-        trainset: for demos and proposals.
-        valset: scores the trials; None takes 80% of the trainset (at most 1,000), shuffled, stratified by label.
-        testset: sealed; baseline and winner are compared on it once, at the end.
-        teacher: a program, or an LM for the student, that bootstraps; None is the student itself.
-        num_trials: combinations to try; not together with ``auto``.
-        max_bootstrapped_demos, max_labeled_demos: per set; None takes the constructor's.
-        minibatch: score trials on ``minibatch_size`` examples; False evaluates each fully.
-        minibatch_full_eval_steps: trials between full evaluations of the best one.
-        program_aware_proposer, data_aware_proposer, tip_aware_proposer, fewshot_aware_proposer:
-            what the proposer is shown.
-        view_data_batch_size: examples per call of the dataset's summary.
-        seed: None takes the constructor's; 0 is a seed.
+        trainset: Examples for demos and proposals, 1 or more; 2 or more without a valset.
+        valset: Examples that score the trials; None takes 80% of the trainset (at most 1,000), shuffled, stratified
+            by label.
+        testset: Examples, sealed; baseline and winner are compared on it once, at the end.
+        teacher: a program, or an LM for the student, that bootstraps; None takes the constructor's.
+        num_trials: combinations to try, 1 or more; not together with ``auto``; None: see ``MIPROv2``.
+        max_bootstrapped_demos, max_labeled_demos: per set, 0 or more; None takes the constructor's.
+        minibatch: score trials on ``minibatch_size`` examples; False evaluates each fully. In an auto mode 50
+            validation examples or fewer are always evaluated fully.
+        minibatch_size: examples per trial, 1 or more.
+        minibatch_full_eval_steps: trials between full evaluations of the best one, 1 or more.
+        program_aware_proposer: the proposer is shown the program's code, and descriptions of it.
+        data_aware_proposer: it is shown a summary of the dataset.
+        tip_aware_proposer: it gets a tip, drawn at random per instruction.
+        fewshot_aware_proposer: it is shown demos that the program got right.
+        view_data_batch_size: examples per call of the dataset's summary, 1 or more.
+        seed: 0 to 2**32 - 1; None takes the constructor's.
         requires_permission_to_run: show the plan and ask before the first call: a prompt, or a Start button.
-        max_cost: US dollars; the run ends with the best so far once they are spent. What is in flight then is
-            still paid, at most one call per thread.
-        listeners: called with every event, see ``events``; a ``History`` is one.
-        stop: ``stop(history)`` is asked again and again; a text ends the run with the best so far.
-        run_dir: a directory that gets ``events.jsonl`` and ``program.json``.
+        max_cost: US dollars, above 0; the run ends with the best so far once they are spent. What is in flight then
+            is still paid, at most one call per thread. None is no limit.
+        listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
+        stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
+        run_dir: a directory, there already or to be made, that gets ``events.jsonl`` and ``program.json``.
     """
 
     trainset: Sequence[Example]

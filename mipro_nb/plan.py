@@ -31,17 +31,29 @@ TRAIN_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will do and cost, known without one LM call. Prints as a table.
+    """What a run will do and cost, known without one LM call. ``MIPROv2.plan`` makes it; it prints as a table.
 
     Attributes:
         auto: the mode, or None when the numbers were given.
         num_trials: combinations to try.
-        num_instructions, num_demo_sets: candidates per predictor.
+        num_instructions, num_demo_sets: candidates per predictor, the program's own included.
         minibatch_size: examples per trial; None: every trial is evaluated fully.
         full_eval_steps: trials between full evaluations.
-        sizes: examples in train, val and test set.
-        stages: per stage the range of calls, tokens and dollars, see ``Estimate``.
-        remarks: what about the data or the settings deserves a look.
+        sizes: examples in the ``training``, ``validation`` and ``test`` set.
+        stages: for ``bootstrap``, ``propose``, ``search`` and, with a test set, ``verdict`` the range (``low``,
+            ``likely``, ``high``) of ``calls``, ``prompt_tokens``, ``completion_tokens`` and ``cost`` in US dollars
+            (None: a price isn't known), see ``mipro_nb.estimate``.
+        remarks: sentences on what about the data or the settings deserves a look.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> data = mn.examples([{"q": f"question {n}", "a": "yes"} for n in range(100)], inputs=["q"])
+    >>> with mn.context(lm=FakeLM([])):
+    ...     plan = mn.MIPROv2(mn.exact_match, auto="light").plan(mn.Predict("q -> a"), trainset=data)
+    >>> print(str(plan).splitlines()[0])
+    10 trials of 35 examples each; per predictor 3 instructions and 6 demo sets; 20 training, 80 validation examples
+    >>> plan.total.calls.low <= plan.total.calls.likely <= plan.total.calls.high, plan.total.cost.high
+    (True, 0.0)
     """
 
     auto: str | None
@@ -56,7 +68,7 @@ class Plan:
 
     @property
     def total(self) -> Estimate:
-        """All stages together."""
+        """The estimate of all stages together."""
         return sum(self.stages.values(), Estimate())
 
     @property

@@ -20,18 +20,27 @@ from mipro_nb.signature import OutputField, Signature, as_signature
 
 
 class Predict(Module):
-    """One step: a signature, its demos, one LM call.
+    """One step: a signature, its demos, one LM call. ``program(question=...)`` returns a ``Prediction``.
 
     Args:
         signature: a Signature, or text such as ``"message -> team"``.
         instructions: instead of the signature's own.
         lm: the LM of this step, or a model's name; None uses the configured one.
-        demos: examples for the prompt.
+        demos: Examples for the prompt, with the fields of the signature.
 
     Attributes:
         signature, demos, lm: may be replaced at any time.
 
-    >>> Predict("question -> answer").messages(question="1 + 1?")[-1]
+    Raises:
+        SignatureError: the signature can't be read.
+        ConfigError: ``lm`` is neither an LM nor a name. What a call can raise stands at ``forward``.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> program = mn.Predict("question -> answer: int", lm=FakeLM(["2"]))
+    >>> program(question="1 + 1?").answer
+    2
+    >>> program.messages(question="1 + 1?")[-1]
     {'role': 'user', 'content': 'question: 1 + 1?'}
     """
 
@@ -114,7 +123,7 @@ class Predict(Module):
             raise ConfigError(f"input {missing[0]!r} is missing; inputs: {known}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that ``take`` reads."""
+        """Return plain values that ``take`` reads: kind, signature, demos, and the name of its own LM."""
         demos = [plain(fields_of(demo)) for demo in self.demos]
         lm = self.lm.model if self.lm is not None else None
         return {"kind": self.kind, "signature": self.signature.to_json(), "demos": demos, "lm": lm}
@@ -146,7 +155,16 @@ class Predict(Module):
 
 
 class ChainOfThought(Predict):
-    """A Predict that first writes its ``reasoning``: a text output put before the others."""
+    """A Predict that first writes its ``reasoning``: a text output put before the others.
+
+    Arguments, attributes and errors are those of ``Predict``.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> program = mn.ChainOfThought("question -> answer", lm=FakeLM(['{"reasoning": "6 * 7", "answer": "42"}']))
+    >>> program(question="What is six times seven?")
+    Prediction(reasoning='6 * 7', answer='42')
+    """
 
     def _completed(self, signature: Signature) -> Signature:
         return signature if "reasoning" in signature.fields else signature.prepend("reasoning", OutputField())
@@ -155,8 +173,20 @@ class ChainOfThought(Predict):
 def load(path: str | os.PathLike[str]) -> Predict:
     """Rebuild a Predict or ChainOfThought from a file that ``save`` wrote, without its class.
 
+    It asks the configured LM: the file holds the name of the program's own, and never its key.
+
+    Args:
+        path: of the file; ``.json`` may be left out.
+
     Raises:
         LoadError: not such a file, or a program of several predictors (build it, then ``program.load(path)``).
+
+    >>> import tempfile
+    >>> import mipro_nb as mn
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = mn.Predict("question -> answer", "Be brief.").save(f"{directory}/brief")
+    ...     mn.load(path).signature.instructions
+    'Be brief.'
     """
     saved = read_program(path)
     states = saved["predictors"]

@@ -62,13 +62,24 @@ class _Answer:
 
 
 class GroundedProposer:
-    """Proposes instructions for the predictors of a program.
+    """Proposes instructions for the predictors of a program: stage 2 of MIPROv2, to be used alone.
+
+    After propose/grounded_proposer.py of dspy 3.4.1.
 
     Args:
         prompt_model: the LM that writes; None uses the configured one.
-        grounding: what it is shown.
-        init_temperature: its sampling temperature.
-        seed: of the tips and of the sample of the data.
+        grounding: what it is shown, see ``mipro_nb.grounding.Grounding``; None is everything.
+        init_temperature: its sampling temperature, 0 to 2.
+        seed: of the tips and of the sample of the data, a whole number.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.pool import Pool
+    >>> from mipro_nb.testing import FakeLM
+    >>> lm = FakeLM({"instruction alone": "Instruction: Add the numbers.", "Here": "It is about sums."})
+    >>> data = mn.examples([{"sum": "1 + 1", "result": "2"}], inputs=["sum"])
+    >>> with Pool(num_threads=1) as pool:
+    ...     mn.GroundedProposer(lm).propose(mn.Predict("sum -> result"), data, sets=[], count=2, pool=pool)
+    {'self': ['Given the fields `sum`, produce the fields `result`.', 'Add the numbers.']}
     """
 
     def __init__(
@@ -91,12 +102,18 @@ class GroundedProposer:
         pool: Pool,
         previous: Mapping[str, Sequence[tuple[str, float]]] | None = None,
     ) -> dict[str, list[str]]:
-        """Return per predictor up to ``count`` different instructions, its own first (that one costs no call).
+        """Return by predictor's name up to ``count`` different instructions, its own first (that one costs no call).
 
         Args:
-            sets: demo sets, for the task demos.
+            program: the program; it stays as it is.
+            trainset: Examples, of which a sample is shown.
+            sets: demo sets, for the task demos, see ``mipro_nb.bootstrap.demo_sets``; may be empty.
+            count: instructions per predictor, 1 or more.
             pool: does the work, and gets the usage, every instruction, and a note for whatever is dropped.
-            previous: per predictor, instructions that were tried, with their scores.
+            previous: per predictor, instructions that were tried, with their scores in [0, 1].
+
+        Raises:
+            LMRefused, ConfigError: the key or model is refused, or there is no LM. Other failures are notes.
         """
         chosen = {name: [predictor.signature.instructions] for name, predictor in program.named_predictors()}
         for name, own in chosen.items():

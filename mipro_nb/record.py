@@ -77,17 +77,17 @@ class Record(ABC):
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial, see ``frames.trials``."""
+        """One row per trial, see ``mipro_nb.frames.trials``."""
         return self.history.trials_frame()
 
     @property
     def candidates(self) -> pd.DataFrame:
-        """One row per instruction and demo set, see ``frames.candidates``."""
+        """One row per instruction and demo set, see ``mipro_nb.frames.candidates``."""
         return self.history.candidates_frame()
 
     @property
     def examples(self) -> pd.DataFrame:
-        """One row per validation example, baseline beside best, see ``frames.examples``."""
+        """One row per validation example, baseline beside best, see ``mipro_nb.frames.examples``."""
         return self.history.examples_frame()
 
     def chart(self) -> alt.VConcatChart | alt.Chart:

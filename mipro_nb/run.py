@@ -39,6 +39,15 @@ class Run(Record):
         plan: what the run does and may cost.
         history: what happened so far.
         error: what ended the run, or None.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> data = mn.examples([{"q": f"question {n}", "a": "yes"} for n in range(10)], inputs=["q"])
+    >>> with mn.context(lm=FakeLM(lambda messages: "yes"), progress=False):
+    ...     run = mn.MIPROv2(mn.exact_match).start(mn.Predict("q -> a"), trainset=data, num_trials=2)
+    ...     best = run.result()
+    >>> run.status, run.history.best.score, best.predictors[0].signature.instructions
+    ('finished', 1.0, 'Given the fields `q`, produce the fields `a`.')
     """
 
     def __init__(self, job: Job) -> None:
@@ -109,7 +118,11 @@ class Run(Record):
                 self._begin(self._execution.run)
 
     def stop(self, reason: str = "as asked") -> None:
-        """End soon: calls in flight come in, the best so far is kept. A run that has ended stays as it is."""
+        """End soon: calls in flight come in, the best so far is kept. A run that has ended stays as it is.
+
+        Args:
+            reason: told in ``history.reason``.
+        """
         with self._lock:
             waited, live = self.status == "waiting", not self._over
             self._over = self._over or waited
@@ -185,6 +198,9 @@ class Run(Record):
 
     def result(self, timeout: float | None = None) -> Module:
         """Wait, then return the best program.
+
+        Args:
+            timeout: seconds, or None for as long as it takes.
 
         Raises:
             TimeoutError: the run goes on.

@@ -37,10 +37,20 @@ def settings() -> Settings:
 
 
 def configure(**changes: Any) -> None:
-    """Set defaults for the whole process: ``lm`` (an LM or its name), ``num_threads``, ``progress``.
+    """Set defaults for the whole process; a setting that isn't given stays as it is.
+
+    Args:
+        **changes: any of
+            ``lm``: the LM of every program that has none of its own: an LM, a model's name, or None;
+            ``num_threads``: examples evaluated at the same time, 1 or more; None follows the LM (2 embedded, else 16);
+            ``progress``: whether ``compile`` and ``wait`` show progress, True or False.
 
     Raises:
-        ConfigError: an unknown setting.
+        ConfigError: an unknown setting, or a value that is out of range.
+
+    >>> import mipro_nb as mn
+    >>> mn.configure(lm=mn.LM("openai/gpt-5-mini"), num_threads=4)
+    >>> mn.configure(lm=None, num_threads=None)  # as at first
     """
     global _configured
     _configured = _changed(_configured, changes)
@@ -48,7 +58,20 @@ def configure(**changes: Any) -> None:
 
 @contextlib.contextmanager
 def context(**changes: Any) -> Iterator[None]:
-    """Like ``configure``, inside a ``with`` block and for this thread alone."""
+    """Like ``configure``, inside a ``with`` block and for this thread alone.
+
+    Args:
+        **changes: the settings of ``configure``.
+
+    Raises:
+        ConfigError: as ``configure``.
+
+    >>> import mipro_nb as mn
+    >>> from mipro_nb.testing import FakeLM
+    >>> with mn.context(lm=FakeLM(["Paris"])):
+    ...     mn.Predict("question -> answer")(question="What is the capital of France?").answer
+    'Paris'
+    """
     token = _overridden.set(_changed(settings(), changes))
     try:
         yield

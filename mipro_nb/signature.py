@@ -62,12 +62,36 @@ class _Marker:
 
 
 def InputField(desc: str = "") -> Any:
-    """Mark an input field in the class form of a signature; ``desc`` tells the LM what it means."""
+    """Mark an input field in the class form of a signature.
+
+    Args:
+        desc: tells the LM what the field means; may be empty.
+
+    >>> import mipro_nb as mn
+    >>> class Route(mn.Signature):
+    ...     '''Route the customer message to the team that can solve it.'''
+    ...     message: str = mn.InputField(desc="as the customer wrote it")
+    ...     team: str = mn.OutputField()
+    >>> Route.input_fields["message"].desc
+    'as the customer wrote it'
+    """
     return _Marker("input", desc)
 
 
 def OutputField(desc: str = "") -> Any:
-    """Mark an output field in the class form of a signature; ``desc`` tells the LM what it means."""
+    """Mark an output field in the class form of a signature; its type is what the LM is held to.
+
+    Args:
+        desc: tells the LM what the field means; may be empty.
+
+    >>> from typing import Literal
+    >>> import mipro_nb as mn
+    >>> class Route(mn.Signature):
+    ...     message: str = mn.InputField()
+    ...     team: Literal["billing", "bug"] = mn.OutputField(desc="who can solve it")
+    >>> Route.spec
+    "message: str -> team: Literal['billing', 'bug']"
+    """
     return _Marker("output", desc)
 
 
@@ -82,15 +106,24 @@ class _SignatureMeta(type):
 class Signature(metaclass=_SignatureMeta):
     """A frozen signature: name, instruction and fields.
 
+    Made of text, or as a class whose docstring is the instruction and whose annotated attributes, set to
+    ``InputField()`` or ``OutputField()``, are the fields. Types: str, int, float, bool, Literal, list, dict,
+    Optional, pydantic models.
+
     Args:
         spec: ``"input, other: int -> output: Literal['a', 'b']"``; a type left out is ``str``.
-        instructions: the instruction; by default one that names the fields.
+        instructions: the instruction; None is one that names the fields.
         name: a name for people.
+
+    Attributes:
+        fields: every field by name, the inputs first; each has ``name``, ``kind``, ``type`` and ``desc``.
+        instructions, name: as given.
 
     Raises:
         SignatureError: the text can't be read, a name stands twice, or a side is empty.
 
-    >>> qa = Signature("question -> answer: int")
+    >>> import mipro_nb as mn
+    >>> qa = mn.Signature("question -> answer: int")
     >>> qa.instructions
     'Given the fields `question`, produce the fields `answer`.'
     >>> list(qa.with_instructions("Add.").output_fields)
@@ -130,11 +163,20 @@ class Signature(metaclass=_SignatureMeta):
         return _build(self.name, instructions, self.fields.values())
 
     def append(self, name: str, field: Any, type: Any = str) -> Signature:
-        """Return a copy with a field added behind the others of its kind (``field``: InputField() or OutputField())."""
+        """Return a copy with a field added behind the others of its kind.
+
+        Args:
+            name: of the new field.
+            field: ``InputField()`` or ``OutputField()``.
+            type: of its values, as a type or as text.
+
+        Raises:
+            SignatureError: the name is taken or no Python name, or values of the type can't be read from a reply.
+        """
         return _build(self.name, self.instructions, [*self.fields.values(), _marked(name, field, type)])
 
     def prepend(self, name: str, field: Any, type: Any = str) -> Signature:
-        """Return a copy with a field added before the others of its kind."""
+        """Return a copy with a field added before the others of its kind; the arguments are those of ``append``."""
         return _build(self.name, self.instructions, [_marked(name, field, type), *self.fields.values()])
 
     def to_json(self) -> dict[str, Any]:

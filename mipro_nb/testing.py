@@ -25,17 +25,30 @@ K = TypeVar("K", bound=ev.Event)
 
 
 class FakeLM(LM):
-    """An LM that answers from a function or a script; it goes through the same cache and retries.
+    """An LM that answers from a function or a script; it goes through the same cache and retries as ``LM``.
 
     Args:
         replies: a function of the messages that returns the text (or raises, to fake an outage); a
             list of texts, given in turn; or a dict from a piece of the prompt to the text.
         model: its name.
-        price: US dollars per call; None fakes an unknown price.
+        price: US dollars per call, 0 or more; None fakes an unknown price.
         supports_schema: whether it claims to follow JSON schemas.
-        **options: as for ``LM``; ``cache`` is False unless given, and retries don't wait.
+        cache: as for ``LM``, but False unless given.
+        **options: as for ``LM``; retries don't wait unless ``retry_wait`` is given.
+
+    Attributes:
+        prompts: the messages of every call, in order.
+        sampling: what else each call asked for: temperature, max_tokens, ...
+
+    Raises:
+        ConfigError: ``replies`` is a text alone.
 
     A prompt that the script doesn't know raises ``errors.UnknownPrompt`` (an AssertionError) with the prompt.
+
+    >>> from mipro_nb.testing import FakeLM
+    >>> lm = FakeLM({"sky": "blue", "grass": "green"})
+    >>> lm("What colour is grass?"), lm.calls, lm.prompts[0][0]["content"]
+    ('green', 1, 'What colour is grass?')
     """
 
     def __init__(
@@ -99,7 +112,22 @@ def _script(replies: Sequence[str] | Mapping[str, str]) -> Callable[[Messages], 
 
 
 class RecordingLM(LM):
-    """Passes every call on to another LM and appends request and answer to a JSON-lines file, for ``ReplayLM``."""
+    """Passes every call on to another LM and appends request and answer to a JSON-lines file, for ``ReplayLM``.
+
+    The file holds answers and the digests of the requests: no prompt and no key.
+
+    Args:
+        lm: the LM that answers.
+        path: of the file; it is made, or gets more lines.
+
+    >>> import tempfile
+    >>> from mipro_nb.testing import FakeLM, RecordingLM, ReplayLM
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     RecordingLM(FakeLM(["blue"]), f"{directory}/calls.jsonl")("What colour is the sky?")
+    ...     ReplayLM(f"{directory}/calls.jsonl")("What colour is the sky?")
+    'blue'
+    'blue'
+    """
 
     def __init__(self, lm: LM, path: str | os.PathLike[str]) -> None:
         super().__init__(lm.model, temperature=lm.temperature, cache=False)
@@ -124,8 +152,19 @@ class RecordingLM(LM):
 class ReplayLM(LM):
     """Answers from a file that ``RecordingLM`` wrote; an unknown prompt raises ``errors.UnknownPrompt``.
 
+    Args:
+        path: of the file.
+        model: its name.
+
     Raises:
         LoadError: the file isn't such a recording.
+
+    >>> import tempfile
+    >>> from mipro_nb.testing import FakeLM, RecordingLM, ReplayLM
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     said = RecordingLM(FakeLM(["blue"]), f"{directory}/calls.jsonl")("What colour is the sky?")
+    ...     ReplayLM(f"{directory}/calls.jsonl")("What colour is the sky?") == said
+    True
     """
 
     def __init__(self, path: str | os.PathLike[str], *, model: str = "replay/lm") -> None:
@@ -162,8 +201,13 @@ def _replay_key(messages: Sequence[Mapping[str, str]], options: Mapping[str, Any
 
 
 class EventRecorder:
-    """A listener that keeps all events.
+    """A listener that keeps all events: ``compile(..., listeners=[recorder])``.
 
+    Attributes:
+        events: all of them, in order, see ``mipro_nb.events``.
+
+    >>> from mipro_nb import events as ev
+    >>> from mipro_nb.testing import EventRecorder
     >>> recorder = EventRecorder()
     >>> recorder(ev.StageStarted("search", 3))
     >>> [event.total for event in recorder.of(ev.StageStarted)]
@@ -174,6 +218,7 @@ class EventRecorder:
         self.events: list[ev.Event] = []
 
     def __call__(self, event: ev.Event) -> None:
+        """Keep an event."""
         self.events.append(event)
 
     def of(self, kind: type[K]) -> list[K]:

@@ -15,6 +15,14 @@ PATH = Path(__file__).parent / "messages.csv"
 
 
 def messages(label: str = "product") -> list[Example]:
-    """Return the messages with one label, ``"product"`` or ``"team"``; the input is ``message``."""
+    """Return the messages as Examples with one label; the input is ``message``.
+
+    Args:
+        label: ``"product"`` or ``"team"``.
+
+    >>> from mipro_nb.demo import messages
+    >>> len(messages()), sorted(messages("team")[0])
+    (264, ['message', 'team'])
+    """
     rows = examples(PATH, inputs=["message"])
     return [row.without("team" if label == "product" else "product") for row in rows]

@@ -187,7 +187,7 @@ def together(top: alt.LayerChart, below: alt.LayerChart | alt.FacetChart) -> Any
 
     above = top.properties(title="Score of every trial")
     under = below.properties(title="Mean score by instruction and demo set; the best combination so far is outlined")
-    return _neutral(alt.vconcat(above, under, spacing=24).resolve_scale(color="independent", shape="independent"))
+    return neutral(alt.vconcat(above, under, spacing=24).resolve_scale(color="independent", shape="independent"))
 
 
 def nothing(words: str) -> Any:
@@ -195,10 +195,11 @@ def nothing(words: str) -> Any:
     import altair as alt
 
     chart = alt.Chart(alt.InlineData(values=[{}])).mark_text(fontSize=14, color=INK).encode(text=alt.value(words))
-    return _neutral(chart.properties(width=WIDTH, height=60))
+    return neutral(chart.properties(width=WIDTH, height=60))
 
 
-def _neutral(chart: Any) -> Any:
+def neutral(chart: Any) -> Any:
+    """Give a chart letters and lines that hold on white and on black."""
     lines = {"domainColor": INK, "tickColor": INK, "labelColor": INK, "titleColor": INK, "gridColor": GRID}
     chart = chart.properties(background="transparent").configure_view(stroke=None).configure_axis(**lines)
     chart = chart.configure_legend(labelColor=INK).configure_header(labelColor=INK)

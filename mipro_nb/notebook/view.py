@@ -212,12 +212,13 @@ def replay(path: str | os.PathLike[str], speed: float = 10.0) -> RunView:
 
     >>> import math, tempfile, mipro_nb as mn
     >>> from mipro_nb.testing import FakeLM
-    >>> folder, lm = tempfile.mkdtemp(), FakeLM(lambda messages: "1")
+    >>> folder, lm = tempfile.TemporaryDirectory(), FakeLM(lambda messages: "1")
     >>> data = mn.examples([{"q": "1", "a": "1"}] * 8, inputs=["q"])
     >>> optimizer = mn.MIPROv2(mn.exact_match, task_model=lm, prompt_model=lm)
     >>> with mn.context(progress=False):
-    ...     best = optimizer.compile(mn.Predict("q -> a"), trainset=data, num_trials=2, run_dir=folder)
-    >>> view = mn.replay(folder, speed=math.inf)
+    ...     best = optimizer.compile(mn.Predict("q -> a"), trainset=data, num_trials=2, run_dir=folder.name)
+    >>> view = mn.replay(folder.name, speed=math.inf)
+    >>> folder.cleanup()
     >>> view.result().best.score, view.status
     (1.0, 'finished')
     """
@@ -238,10 +239,11 @@ def optimize(program: Module, *, metric: Metric, trainset: Sequence[Example], **
 
     >>> import mipro_nb as mn
     >>> from mipro_nb.testing import FakeLM
-    >>> mn.configure(lm=FakeLM(lambda messages: "1"), progress=False)
     >>> data = mn.examples([{"q": "1", "a": "1"}] * 8, inputs=["q"])
-    >>> view = mn.optimize(mn.Predict("q -> a"), metric=mn.exact_match, trainset=data, num_trials=2)
-    >>> view.result().predictors[0].signature.instructions
+    >>> with mn.context(lm=FakeLM(lambda messages: "1"), progress=False):
+    ...     view = mn.optimize(mn.Predict("q -> a"), metric=mn.exact_match, trainset=data, num_trials=2)
+    ...     best = view.result()
+    >>> best.predictors[0].signature.instructions
     'Given the fields `q`, produce the fields `a`.'
     """
     compiles, known = [field.name for field in fields(Options)], list(inspect.signature(optimize).parameters)
