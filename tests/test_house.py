@@ -32,7 +32,8 @@ LAYERS = [
         "propose",
         "search",
     ],
-    ["options", "estimate", "plan", "opening", "progress", "transcript", "record", "engine", "run", "playback", "mipro"],
+    ["options", "estimate", "plan", "opening", "progress", "transcript"],
+    ["record", "engine", "run", "playback", "mipro"],
     # the notebook
     ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],

@@ -277,3 +277,11 @@ def test_it_shows_in_the_live_view_which_has_its_methods(recording):
     assert state["elapsed"] == round(recording[1].seconds, 1)
     assert not state["extendable"]
     view.close()
+
+
+def test_it_writes_the_report_of_the_run(recording, tmp_path):
+    replay = played(recording[0])
+    page = replay.report(tmp_path / "found.html")
+    assert page == tmp_path / "found.html"
+    assert "<!DOCTYPE html>" in page.read_text()[:40]
+    assert "MIPROv2 · Predict · finished" in replay.report(tmp_path / "found.md").read_text()

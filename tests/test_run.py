@@ -611,3 +611,15 @@ def test_a_process_ends_though_a_run_goes_on(left):
     ended = subprocess.run(command, timeout=PATIENCE, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_run_writes_its_report_at_any_time(tmp_path):
+    gate = Gate(60)
+    run = start(fake(replies=gate))
+    assert gate.reached.wait(PATIENCE)
+    assert "not finished" in run.report(tmp_path / "report.md").read_text()
+    gate.open.set()
+    run.result()
+    assert "finished" in run.report(tmp_path / "report.html").read_text()
+    with pytest.raises(ConfigError, match=r"'report\.pdf'"):
+        run.report("report.pdf")

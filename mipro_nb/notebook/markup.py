@@ -1,7 +1,7 @@
-"""The few HTML elements of a frozen output, chosen so that it reads well where styles are stripped.
+"""Blocks -> the few HTML elements of a frozen output, chosen so that it reads well where styles are stripped.
 
 nbconvert's sanitizer knows no ``thead``, ``th``, ``img``, ``ins``, ``del``, ``details`` and no ``style``: tables are
-bare rows, and new words are bold besides being green. A long text from outside stands in a ``pre``: nothing in it is
+bare rows, and new words are bold besides being green. A text from outside stands in a ``pre``: nothing in it is
 HTML, its line breaks stay, and the notebook doesn't take its dollar signs for mathematics.
 """
 
@@ -10,10 +10,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from mipro_nb.notebook.document import Block, Callout, Diff, Heading, Long, Paragraph, Table
 from mipro_nb.notebook.worddiff import word_diff
 from mipro_nb.text import visible
 
 LINE = "1px solid rgba(128,128,128,.4)"
+EDGES = {"improved": "#009E73", "not shown": "#808080", "worse": "#D55E00"}
+HINT = ", new words in bold"
 _WRAP = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal"
 _PRE = f"{_WRAP};min-width:6em;font-family:inherit;margin:0;padding:0;background:none"
 _CELL = f"text-align:left;vertical-align:top;padding:3px 8px 3px 0;border-bottom:{LINE}"
@@ -22,14 +25,24 @@ _GONE = '<i style="background:rgba(213,94,0,.22);text-decoration:line-through">'
 _NEW = '<b style="background:rgba(0,158,115,.25)">'
 
 
-def text(outside: str) -> str:
-    """Return a text from outside as one harmless element."""
-    return pre(escape(outside))
+def rendered(blocks: Iterable[Block]) -> str:
+    """Return blocks as one element. Of the blocks only those are known that a frozen output has."""
+    return _box("".join(map(_block, blocks)), "line-height:1.4;max-width:1100px")
 
 
-def pre(markup: str) -> str:
-    """Put markup, escaped already, into a ``pre`` that wraps."""
-    return f'<pre style="{_PRE}">{markup}</pre>'
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return _box(_bold(block.text), "margin-top:14px" if block.level > 1 else "")
+        case Paragraph():
+            return _text(block.text)
+        case Callout():
+            return _callout(block)
+        case Table():
+            return _table(block)
+        case Diff():
+            return _compared(block)
+    raise TypeError(f"a frozen output has no {type(block).__name__}")
 
 
 def escape(outside: str) -> str:
@@ -37,42 +50,61 @@ def escape(outside: str) -> str:
     return html.escape(visible(outside))
 
 
-def shortened(outside: str, length: int) -> str:
-    """Return a text of at most ``length`` characters that says what was left out."""
-    left = len(outside) - length
-    return outside if left <= 0 else f"{outside[:length]} … ({left:,} more of {len(outside):,} characters)"
+def marked(old: str, new: str, gone: tuple[str, str], added: tuple[str, str]) -> tuple[str, str]:
+    """Return two texts as markup, words that only one of them has between the tags of ``gone`` and ``added``."""
+    parts = [(op, escape(piece)) for op, piece in word_diff(old, new)]
+    left = "".join(piece.join(gone) if op == "del" else piece for op, piece in parts if op != "add")
+    right = "".join(piece.join(added) if op == "add" else piece for op, piece in parts if op != "del")
+    return left, right
 
 
-def box(*parts: str, style: str = "") -> str:
-    """Stack parts."""
-    return f'<div style="{style}">{"".join(parts)}</div>' if style else f"<div>{''.join(parts)}</div>"
+def _text(outside: str) -> str:
+    return _pre(escape(outside))
 
 
-def bold(words: str) -> str:
-    """Return one line of words in bold."""
+def _pre(markup: str) -> str:
+    return f'<pre style="{_PRE}">{markup}</pre>'
+
+
+def _box(markup: str, style: str = "") -> str:
+    return f'<div style="{style}">{markup}</div>' if style else f"<div>{markup}</div>"
+
+
+def _bold(words: str) -> str:
     return f"<b>{escape(words)}</b>"
 
 
-def section(words: str, *parts: str) -> str:
-    """Return parts under a heading."""
-    return box(bold(words), style="margin-top:14px") + "".join(parts)
+def _callout(block: Callout) -> str:
+    head = _box(_bold(block.head), "font-size:115%") if block.head else ""
+    style = f"border-left:4px solid {EDGES.get(block.tone, EDGES['not shown'])};padding:4px 0 4px 12px;margin:8px 0"
+    return _box(head + _text(block.text), style)
 
 
-def row(cells: Iterable[str], style: str = "") -> str:
-    """Return a table row of markup."""
+def _row(cells: Iterable[str], style: str = "") -> str:
     return "<tr>" + "".join(f'<td style="{_CELL}{style}">{cell}</td>' for cell in cells) + "</tr>"
 
 
-def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table of markup under a row of bold names."""
-    body = "".join(row(cells) for cells in rows)
-    return f'<table style="{_TABLE}">{row(map(bold, head))}{body}</table>'
+def _table(block: Table) -> str:
+    rows = []
+    for place, cells in enumerate(block.rows):
+        first, *others = cells
+        name = _bold(first) if place in block.marked and isinstance(first, str) else _cell(first)
+        rows.append(_row([name, *map(_cell, others)]))
+    return _rows(block.head, "".join(rows))
 
 
-def compared(old: str, new: str, names: tuple[str, str]) -> str:
-    """Return two texts beside each other: words only in the first struck out, words only in the second bold."""
-    parts = word_diff(old, new)
-    gone = [f"{_GONE}{escape(piece)}</i>" if op == "del" else escape(piece) for op, piece in parts if op != "add"]
-    added = [f"{_NEW}{escape(piece)}</b>" if op == "add" else escape(piece) for op, piece in parts if op != "del"]
-    cells = row((pre("".join(gone)), pre("".join(added))), ";width:50%;padding-right:20px;line-height:1.45")
-    return f'<table style="{_TABLE};width:100%">{row(map(bold, names))}{cells}</table>'
+def _cell(cell: str | Long) -> str:
+    if isinstance(cell, Long):
+        return _text(cell.text)
+    return _text(cell) if "$" in cell else escape(cell)
+
+
+def _rows(head: Sequence[str], body: str, style: str = "") -> str:
+    return f'<table style="{_TABLE}{style}">{_row(map(_bold, head))}{body}</table>'
+
+
+def _compared(block: Diff) -> str:
+    """Put two texts beside each other: words only in the first struck out, words only in the second bold."""
+    texts = marked(block.old, block.new, (_GONE, "</i>"), (_NEW, "</b>"))
+    cells = _row(map(_pre, texts), ";width:50%;padding-right:20px;line-height:1.45")
+    return _rows((block.names[0], block.names[1] + HINT), cells, ";width:100%")
