@@ -55,7 +55,7 @@ def test_it_reads_well_without_a_kernel_at_two_widths_and_in_two_themes(page, pa
     opened_without_a_kernel(page, path)
     main = page.output(main_output(path))
     main.scroll_into_view_if_needed()
-    page.shows(main, "MIPROv2 ·", "test examples")
+    page.shows(main, "MIPROv2 ·")
     page.expect(main.locator("canvas, svg").first).to_be_attached()
     page.command("application:toggle-left-area")
     found = {}
@@ -77,7 +77,7 @@ def test_nbconvert_shows_tables_and_charts_without_a_kernel(page, path):
     tab = page.turn()
     tab.goto(f"{page.server.url}/files/{page.folder.name}/{html.name}")
     output = tab.locator(".jp-Cell").nth(main_output(path))
-    page.shows(output, "MIPROv2 ·", "test examples")
+    page.shows(output, "MIPROv2 ·")
     page.expect(output.locator("table").first).to_be_visible()
     page.expect(output.locator("img[src^='data:image/png']").first).to_be_visible()
     page.expect(tab.locator("body")).not_to_contain_text("Error displaying widget")

@@ -8,6 +8,7 @@ HTML, its line breaks stay, and the notebook doesn't take its dollar signs for m
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 from mipro_nb.notebook.document import Block, Callout, Diff, Heading, Long, Paragraph, Table
@@ -17,8 +18,10 @@ from mipro_nb.text import visible
 LINE = "1px solid rgba(128,128,128,.4)"
 EDGES = {"improved": "#009E73", "not shown": "#808080", "worse": "#D55E00"}
 HINT = ", new words in bold"
-_WRAP = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal"
-_PRE = f"{_WRAP};min-width:6em;font-family:inherit;margin:0;padding:0;background:none"
+_PRE = (
+    "white-space:pre-wrap;overflow-wrap:anywhere;min-width:6em;font-family:inherit;margin:0;padding:0;background:none"
+)
+_ENDLESS = re.compile(r"\S{17}")  # in a notebook that isn't trusted JupyterLab takes out overflow-wrap:anywhere
 _CELL = f"text-align:left;vertical-align:top;padding:3px 8px 3px 0;border-bottom:{LINE}"
 _TABLE = "border-collapse:collapse;border:none;margin:4px 0 8px 0;font-size:inherit"
 _GONE = '<i style="background:rgba(213,94,0,.22);text-decoration:line-through">'
@@ -59,11 +62,12 @@ def marked(old: str, new: str, gone: tuple[str, str], added: tuple[str, str]) ->
 
 
 def _text(outside: str) -> str:
-    return _pre(escape(outside))
+    return _pre(escape(outside), outside)
 
 
-def _pre(markup: str) -> str:
-    return f'<pre style="{_PRE}">{markup}</pre>'
+def _pre(markup: str, outside: str) -> str:
+    wrap = "break-all" if _ENDLESS.search(outside) else "normal"
+    return f'<pre style="{_PRE};word-break:{wrap}">{markup}</pre>'
 
 
 def _box(markup: str, style: str = "") -> str:
@@ -106,5 +110,5 @@ def _rows(head: Sequence[str], body: str, style: str = "") -> str:
 def _compared(block: Diff) -> str:
     """Put two texts beside each other: words only in the first struck out, words only in the second bold."""
     texts = marked(block.old, block.new, (_GONE, "</i>"), (_NEW, "</b>"))
-    cells = _row(map(_pre, texts), ";width:50%;padding-right:20px;line-height:1.45")
+    cells = _row(map(_pre, texts, (block.old, block.new)), ";width:50%;padding-right:20px;line-height:1.45")
     return _rows((block.names[0], block.names[1] + HINT), cells, ";width:100%")
