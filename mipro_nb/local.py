@@ -37,7 +37,7 @@ NAMES = ("smollm2-135m",)
 SLOTS = 1
 CONTEXT_TOKENS = 4096
 
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # Linux: microseconds of CPU that a container gets in each period
+CGROUP = Path("/sys/fs/cgroup")  # Linux: where a container finds the share of the machine that it may use
 
 _starting = threading.Lock()
 
@@ -45,11 +45,27 @@ _starting = threading.Lock()
 def cores() -> int:
     """Return the cores that this process may use: on a server or in a container fewer than the machine has."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = quota_cores(_text("cpu.max"))  # cgroup v2; v1 has a file for each of the two numbers
+    quota = quota or quota_cores(f"{_text('cpu/cpu.cfs_quota_us')} {_text('cpu/cpu.cfs_period_us')}")
+    return min(allowed, quota or allowed)
+
+
+def quota_cores(text: str) -> int | None:
+    """Return the whole cores, at least one, of a CPU quota: the microseconds granted and the period's.
+
+    None: there is no quota (``max 100000`` in cgroup v2, ``-1 100000`` in v1), or nothing that reads like one.
+    """
+    quota, period = (*text.split(), "", "")[:2]
+    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None
+    return max(1, int(quota) // int(period))
+
+
+def _text(name: str) -> str:
     try:
-        quota, period = CPU_QUOTA.read_text().split()
-        return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # no container, or one whose quota is "max"
-        return allowed
+        return (CGROUP / name).read_text()
+    except (OSError, ValueError):  # no container, or no cgroups
+        return ""
 
 
 def default_threads() -> int:

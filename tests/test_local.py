@@ -10,7 +10,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -114,15 +113,30 @@ def test_one_core_stays_free(cores: int, threads: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("quota", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("odd", None), (None, None)]
+    ("text", "cores"),
+    [
+        ("100000 100000\n", 1),
+        ("50000 100000", 1),
+        ("399000 100000", 3),
+        *[(text, None) for text in ("max 100000", "-1 100000", "odd", "", " ", "100000", "100000 0", "1e5 1e5", "٣ x")],
+    ],
 )
-def test_a_containers_quota_counts(quota: str | None, most: int | None, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(local, "CPU_QUOTA", tmp_path / "cpu.max")
-    allowed = local.cores()
-    assert 1 <= allowed <= (os.cpu_count() or 1)
-    if quota is not None:
-        (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert local.cores() == (most or allowed)
+def test_a_quota_is_read_as_whole_cores(text: str, cores: int | None) -> None:
+    assert local.quota_cores(text) == cores
+
+
+@pytest.mark.parametrize(
+    "files", [{"cpu.max": "100000 100000"}, {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}]
+)
+def test_a_containers_quota_counts(files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert local.cores() == 8
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert local.cores() == 1
+    assert local.default_threads() == 1
 
 
 # The real one from here on: some 100 MB are fetched, once.
