@@ -147,9 +147,10 @@ class LM:
         try:
             # few tokens: long prompts have other prices
             prompt, completion = litellm.cost_per_token(model=self.model, prompt_tokens=1000, completion_tokens=1000)
+            known = prompt > 0 or completion > 0 or _is_free(litellm, self.model)
         except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model without a price)
             return None
-        return prompt / 1000, completion / 1000
+        return (prompt / 1000, completion / 1000) if known else None
 
     def __call__(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> str:
         """Return the text of the answer to a prompt, or to a list of messages; options as in ``complete``."""
@@ -293,6 +294,13 @@ def _litellm() -> Any:
 def _cost(litellm: Any, response: Any, model: str) -> float | None:
     """Return dollars by litellm's price table, or None when the price isn't known."""
     try:
-        return float(litellm.completion_cost(completion_response=response, model=model))
+        cost = float(litellm.completion_cost(completion_response=response, model=model))
+        return cost if cost > 0 or _is_free(litellm, model) else None
     except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model without a price)
         return None
+
+
+def _is_free(litellm: Any, model: str) -> bool:
+    """Whether a price of 0 is the table's, or that of a server on this machine; litellm also makes it up."""
+    info = litellm.get_model_info(model)
+    return info["key"] in litellm.model_cost or info["litellm_provider"] == "ollama"

@@ -16,6 +16,7 @@ from mipro_nb.module import Module
 from mipro_nb.scoring import Metric, check_metric, check_threshold
 
 LARGEST_SEED = 2**32 - 1  # what NumPy, and so Optuna, takes
+MINIBATCH = 35  # examples
 AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, validation examples at most
 
 
@@ -60,7 +61,7 @@ class Options:
     max_bootstrapped_demos: int | None = None
     max_labeled_demos: int | None = None
     minibatch: bool = True
-    minibatch_size: int = 35
+    minibatch_size: int = MINIBATCH
     minibatch_full_eval_steps: int = 5
     program_aware_proposer: bool = True
     data_aware_proposer: bool = True

@@ -21,7 +21,7 @@ from mipro_nb.example import Example, input_keys_of
 from mipro_nb.fewshot import checked_teacher
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
-from mipro_nb.options import AUTO, Options, Params
+from mipro_nb.options import AUTO, MINIBATCH, Options, Params
 from mipro_nb.settings import context, settings
 
 MINIBATCH_ABOVE = 50  # in an auto mode smaller validation sets are evaluated whole
@@ -244,9 +244,10 @@ def _minibatch(options: Options, auto: str | None, validation: int, remarks: lis
     if not options.minibatch or (auto is not None and validation <= MINIBATCH_ABOVE):
         return None
     if options.minibatch_size >= validation:
-        remarks.append(
-            f"minibatch_size={options.minibatch_size} is not below the validation set's {validation} examples: "
-            "every trial is evaluated fully."
-        )
+        if options.minibatch_size != MINIBATCH:  # else nobody spoke of minibatches
+            remarks.append(
+                f"minibatch_size={options.minibatch_size} is not below the validation set's {validation} examples: "
+                "every trial is evaluated fully."
+            )
         return None
     return options.minibatch_size

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email.utils
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
 
+MISSING_KEY = re.compile(r"missing\b.{0,40}\b(api key|credentials)", re.IGNORECASE)
 LONGEST_ASKED = 600.0  # seconds; a server that asks for a longer wait is asked again before
 
 
@@ -26,7 +28,7 @@ def refused_parameter(error: Exception, sent: Mapping[str, Any]) -> str | None:
 def translate(error: Exception, model: str, text: str, answered: bool) -> LMError:
     """Sort an exception of litellm's into our tree, by kind and HTTP status."""
     kind, status = type(error).__name__, getattr(error, "status_code", None)
-    text = text[:500]
+    text = text.partition("\nTraceback (most recent call last)")[0][:500]
     too_long = status == 400 and "context" in text and ("exceed" in text or "length" in text)
     if too_long or kind in ("ContextWindowExceededError", "ContentPolicyViolationError"):
         return PromptRefused(f"{model} refuses this prompt: {text}")
@@ -34,7 +36,7 @@ def translate(error: Exception, model: str, text: str, answered: bool) -> LMErro
         return LMRefused(f"{model} refuses the key: set the provider's environment variable or api_key=. ({text})")
     if status == 404:
         return LMRefused(f"{model} is not known to the server: check the model's name and api_base. ({text})")
-    if "Missing credentials" in text:  # OpenAI's client, as a server error
+    if MISSING_KEY.search(text):  # some clients find it out themselves, and call it a server error
         return LMRefused(f"{model} needs a key: set the provider's environment variable or api_key=. ({text})")
     if "LLM Provider NOT provided" in text:
         return LMRefused(f"model={model!r}: name the provider too, as in 'openai/gpt-5-mini' or 'ollama/llama3'.")

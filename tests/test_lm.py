@@ -215,6 +215,21 @@ def test_an_unknown_price_stays_unknown() -> None:
     assert (account.usage.calls, account.usage.cost) == (2, None)
 
 
+@pytest.mark.parametrize("model", ["openai/gpt-5.1-mini", "openrouter/anthropic/claude-sonnet-4.5"])
+def test_a_paid_model_that_the_table_lacks_is_not_free(model: str) -> None:
+    """litellm gives a price of 0 for some names that its table doesn't have."""
+    with Loopback(echo) as server, track_usage() as account:
+        lm = reach(server, model)
+        lm("hi")
+    assert lm.prices() is None
+    assert account.usage.cost is None
+
+
+def test_a_server_on_this_machine_is_free() -> None:
+    assert LM("ollama_chat/llama3.2", cache=False).prices() == (0.0, 0.0)
+    assert LM("local/smollm2-135m", cache=False).prices() == (0.0, 0.0)
+
+
 def test_a_known_price_gives_dollars() -> None:
     with Loopback(echo) as server, track_usage() as account:
         lm = reach(server, "openai/gpt-4o-mini")

@@ -122,3 +122,23 @@ def test_keys_are_blotted_out(monkeypatch: pytest.MonkeyPatch) -> None:
     told = "bad keys: acme-0123456789, acme-0123456789-and-more, sk-callers; none"
     assert without_keys(told, "sk-callers") == "bad keys: ***, ***, ***; none"
     assert without_keys("all well", None) == "all well"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "APIConnectionError: Missing Gemini API key. Set the GEMINI_API_KEY or GOOGLE_API_KEY environment variable.",
+        "AzureException APIError - Missing credentials. Please pass one of `api_key`, `azure_ad_token`",
+    ],
+)
+def test_a_key_that_a_client_misses_is_no_outage(text: str) -> None:
+    found = translate(fault("APIConnectionError", 500, text), "gemini/x", text, answered=False)
+    assert isinstance(found, LMRefused)
+    assert "needs a key" in str(found)
+
+
+def test_a_traceback_is_nothing_that_a_person_should_read() -> None:
+    text = 'down\nTraceback (most recent call last):\n  File "x.py", line 1'
+    found = translate(fault("APIConnectionError", 500, text), "gemini/x", text, answered=False)
+    assert isinstance(found, LMUnavailable)
+    assert str(found).endswith("down")
