@@ -311,3 +311,12 @@ def test_nbconvert_with_its_sanitizer_keeps_verdict_tables_and_picture():
     assert "data:image/png;base64," in made
     own = made[made.index("MIPROv2 ·") : made.index("Show `view`")]
     assert set(re.findall(r"&lt;(/?\w+)", own)) <= {"tbody", "/tbody"}  # that its parser puts into any table
+
+
+def test_tables_have_widths_of_their_own_so_that_no_word_makes_them_wider():
+    """In a notebook that isn't trusted a word without an end can't be broken else."""
+    source = static.frozen(histories.finished())["text/html"]
+    assert source.count("<table") == source.count("table-layout:fixed;width:100%")
+    assert "overflow-wrap:break-word;word-break:normal" in source
+    first = re.search(r"<table.*?</tr>", source)[0]
+    assert re.findall(r"width:([\d.]+)em", first.partition(">")[2])

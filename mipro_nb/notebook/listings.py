@@ -17,7 +17,7 @@ from mipro_nb.text import cut
 
 MEANS = "The mean is over the examples of all combinations with the candidate, each counted once."
 WORDS = {"fixed": "fixed", "broken": "broken", "same": "the same", "open": "not compared (a call failed)"}
-CANDIDATE = ("no.", f"mean{GAP}score", f"95%{GAP}interval", "examples", "trials", "origin", "text")
+CANDIDATE = ("no.", "mean score", f"95%{GAP}interval", "examples", "trials", "origin", "text")
 TRIAL = ("trial", "kind", "score", f"95%{GAP}interval", "examples", "failed", "best so far", "combination")
 EXAMPLE = ("no.", "change", "input", "baseline", "best", "what the best program said")
 
@@ -35,7 +35,10 @@ class _Candidate:
     def cells(self, room: Room) -> tuple[str | Long, ...]:
         name = f"{self.index}{GAP}★{GAP}best" if self.won else str(self.index)
         shown = numbers(self.found.mean, *self.found.interval, self.found.examples)
-        return (name, *shown, str(self.found.trials), cut(self.origin, 40), long(self.text, room))
+        known = (name, *shown, str(self.found.trials))
+        if not room.full:  # an output that may be narrow: the origin stands above the text
+            return (*known, Long(f"{cut(self.origin, 40)}\n{long(self.text, room).text}"))
+        return (*known, cut(self.origin, 40), long(self.text, room))
 
     @property
     def rank(self) -> tuple[bool, float, int]:
@@ -100,7 +103,8 @@ def _candidate_table(words: str, rows: Sequence[_Candidate], room: Room) -> list
     cells = tuple(row.cells(room) for row in shown)
     left = len(ordered) - len(shown)
     more: list[Block] = [Paragraph(f"{left} more were not better.")] if left else []
-    return [Table(CANDIDATE, cells, words, frozenset({1, 2, 3, 4}), marked), *more]
+    head = CANDIDATE if room.full else (*CANDIDATE[:-2], "origin, and text")
+    return [Table(head, cells, words, frozenset({1, 2, 3, 4}), marked), *more]
 
 
 def trials(history: History, room: Room) -> list[Block]:

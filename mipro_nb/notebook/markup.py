@@ -8,7 +8,7 @@ HTML, its line breaks stay, and the notebook doesn't take its dollar signs for m
 from __future__ import annotations
 
 import html
-import re
+import itertools
 from collections.abc import Iterable, Sequence
 
 from mipro_nb.notebook.document import Block, Callout, Diff, Heading, Long, Paragraph, Table
@@ -18,12 +18,14 @@ from mipro_nb.text import visible
 LINE = "1px solid rgba(128,128,128,.4)"
 EDGES = {"improved": "#009E73", "not shown": "#808080", "worse": "#D55E00"}
 HINT = ", new words in bold"
-_PRE = (
-    "white-space:pre-wrap;overflow-wrap:anywhere;min-width:6em;font-family:inherit;margin:0;padding:0;background:none"
-)
-_ENDLESS = re.compile(r"\S{17}")  # in a notebook that isn't trusted JupyterLab takes out overflow-wrap:anywhere
+_WRAP = "white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"  # JupyterLab's own is break-all
+_PRE = f"{_WRAP};font-family:inherit;margin:0;padding:0;background:none"
 _CELL = f"text-align:left;vertical-align:top;padding:3px 8px 3px 0;border-bottom:{LINE}"
-_TABLE = "border-collapse:collapse;border:none;margin:4px 0 8px 0;font-size:inherit"
+# Fixed, for a word without an end would widen the table: in a notebook that isn't trusted JupyterLab takes out
+# overflow-wrap:anywhere, and break-word breaks only what has a width already.
+_TABLE = "table-layout:fixed;width:100%;min-width:36em;border-collapse:collapse;border:none;margin:4px 0 8px 0"
+_TABLE += ";font-size:inherit"
+_LETTER, _PADDING, _WIDEST = 0.56, 0.8, 16.0  # em
 _GONE = '<i style="background:rgba(213,94,0,.22);text-decoration:line-through">'
 _NEW = '<b style="background:rgba(0,158,115,.25)">'
 
@@ -62,12 +64,11 @@ def marked(old: str, new: str, gone: tuple[str, str], added: tuple[str, str]) ->
 
 
 def _text(outside: str) -> str:
-    return _pre(escape(outside), outside)
+    return _pre(escape(outside))
 
 
-def _pre(markup: str, outside: str) -> str:
-    wrap = "break-all" if _ENDLESS.search(outside) else "normal"
-    return f'<pre style="{_PRE};word-break:{wrap}">{markup}</pre>'
+def _pre(markup: str) -> str:
+    return f'<pre style="{_PRE}">{markup}</pre>'
 
 
 def _box(markup: str, style: str = "") -> str:
@@ -84,8 +85,9 @@ def _callout(block: Callout) -> str:
     return _box(head + _text(block.text), style)
 
 
-def _row(cells: Iterable[str], style: str = "") -> str:
-    return "<tr>" + "".join(f'<td style="{_CELL}{style}">{cell}</td>' for cell in cells) + "</tr>"
+def _row(cells: Iterable[str], styles: Sequence[str] = ()) -> str:
+    pairs = itertools.zip_longest(cells, styles, fillvalue="")
+    return "<tr>" + "".join(f'<td style="{_CELL}{style}">{cell}</td>' for cell, style in pairs) + "</tr>"
 
 
 def _table(block: Table) -> str:
@@ -94,7 +96,18 @@ def _table(block: Table) -> str:
         first, *others = cells
         name = _bold(first) if place in block.marked and isinstance(first, str) else _cell(first)
         rows.append(_row([name, *map(_cell, others)]))
-    return _rows(block.head, "".join(rows))
+    return _rows(block.head, "".join(rows), _widths(block))
+
+
+def _widths(block: Table) -> list[str]:
+    """Return the style of each column's first cell: what its numbers and words need; long texts share the rest."""
+    found = []
+    for place, name in enumerate(block.head):
+        cells = [row[place] for row in block.rows]
+        most = max([*map(len, name.split()), *(len(cell) for cell in cells if isinstance(cell, str))], default=0)
+        texts = any(isinstance(cell, Long) for cell in cells)
+        found.append("" if texts else f";width:{min(_WIDEST, most * _LETTER + _PADDING):.1f}em")
+    return found
 
 
 def _cell(cell: str | Long) -> str:
@@ -103,12 +116,12 @@ def _cell(cell: str | Long) -> str:
     return _text(cell) if "$" in cell else escape(cell)
 
 
-def _rows(head: Sequence[str], body: str, style: str = "") -> str:
-    return f'<table style="{_TABLE}{style}">{_row(map(_bold, head))}{body}</table>'
+def _rows(head: Sequence[str], body: str, widths: Sequence[str]) -> str:
+    return f'<table style="{_TABLE}">{_row(map(_bold, head), widths)}{body}</table>'
 
 
 def _compared(block: Diff) -> str:
     """Put two texts beside each other: words only in the first struck out, words only in the second bold."""
     texts = marked(block.old, block.new, (_GONE, "</i>"), (_NEW, "</b>"))
-    cells = _row(map(_pre, texts, (block.old, block.new)), ";width:50%;padding-right:20px;line-height:1.45")
-    return _rows((block.names[0], block.names[1] + HINT), cells, ";width:100%")
+    cells = _row(map(_pre, texts), 2 * [";padding-right:20px;line-height:1.45"])
+    return _rows((block.names[0], block.names[1] + HINT), cells, 2 * [";width:50%"])

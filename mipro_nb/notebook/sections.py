@@ -53,7 +53,7 @@ def long(text: str, room: Room) -> Long:
 
 def numbers(score: float | None, low: float | None, high: float | None, examples: int) -> tuple[str, str, str]:
     """Return the cells of a score: percent, interval, on how many examples."""
-    interval = "" if low is None or high is None else f"{low:.1%}{GAP}to{GAP}{high:.1%}"
+    interval = "" if low is None or high is None else f"{low:.1%} to{GAP}{high:.1%}"
     return ("" if score is None else f"{score:.1%}", interval, str(examples))
 
 
