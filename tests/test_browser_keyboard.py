@@ -80,6 +80,7 @@ def test_keys_in_the_view_do_nothing_to_the_notebook(page):
 def test_tab_leads_from_the_cell_into_the_view(page):
     page.start("from scene import *", "view = optimize(held(250), num_trials=100)\nview")
     page.state(page.view(1), "Running")
+    page.still(lambda: page.number(page.view(1), "LM calls"), "the number of calls")  # held: it can't end by itself
     page.page.locator(".jp-Notebook .jp-Cell").nth(1).focus()
     tab_to(page, "Stop and keep the best")
     page.page.keyboard.press("Enter")

@@ -35,10 +35,10 @@ CUT = """root => {
 
 
 def main_output(path):
-    """Return the number of the cell that shows most: the frozen view of a run."""
+    """Return the number of the first cell that shows the frozen view of a run."""
     cells = nbformat.read(path, as_version=4).cells
-    sizes = [sum(len(str(out.get("data", ""))) for out in cell.get("outputs", ())) for cell in cells]
-    return sizes.index(max(sizes))
+    views = ["MIPROv2 ·" in str(cell.get("outputs", "")) for cell in cells]
+    return views.index(True)
 
 
 def opened_without_a_kernel(page, path):
