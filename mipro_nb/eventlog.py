@@ -25,7 +25,7 @@ class EventLog:
     """
 
     def __init__(self, directory: str | os.PathLike[str], past: Sequence[ev.Event] | None = None) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(directory).expanduser()
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / EVENTS
         lost = past is not None and not path.exists()

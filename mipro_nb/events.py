@@ -22,6 +22,7 @@ from mipro_nb.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
+LATEST = 1e11  # seconds since the epoch: what is no time of a run
 FULL = ("baseline", "full")  # kinds of trials that stand on the whole validation set
 
 
@@ -263,6 +264,9 @@ def from_json(saved: Mapping[str, Any]) -> Event:
     name = values.pop("event", None)
     if not isinstance(name, str) or name not in KINDS:
         raise LoadError(f"event {name!r} is not known; accepted: {', '.join(KINDS)}.{nearest(name, KINDS)}")
+    at = values.get("at", 0.0)
+    if not isinstance(at, int | float) or not 0 <= at < LATEST:
+        raise LoadError(f"event {name!r} has no time: at={at!r:.80}; seconds since the epoch are needed.")
     frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         if name == LMUsed.__name__:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+DAMAGED = (ValueError, TypeError, AttributeError, RecursionError)  # what a line that is no event makes Python say
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
 
 
@@ -249,6 +250,21 @@ class History:
         """Return a table with one row per example of a split; columns: ``mipro_nb.frames.examples``."""
         return frames.examples(self, split)
 
+    def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
+        """Write all that is known so far into one file, and return its path.
+
+        Args:
+            path: ``.html`` for a page that opens offline, charts included; ``.md`` for Markdown. An older file is
+                replaced.
+
+        Raises:
+            ConfigError: another suffix, or a folder that doesn't exist.
+            OSError: the file can't be written.
+        """
+        from mipro_nb.notebook.report import write
+
+        return write(self, path)
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the events as JSON lines, which ``read`` reads; a file that is there is replaced."""
         with open(path, "w", encoding="utf-8", errors=SURROGATES) as file:
@@ -261,13 +277,19 @@ class History:
         Raises:
             LoadError: no such file, or a line that is no event, with its number.
         """
-        source = Path(path)
-        source = source / EVENTS if source.is_dir() else source
-        if not source.is_file():
+        if not isinstance(path, str | os.PathLike):
+            raise LoadError(f"path={path!r:.200}: a run directory, or the {EVENTS} in it, is needed.")
+        source = Path(path).expanduser()
+        try:
+            source = source / EVENTS if source.is_dir() else source
+            there = source.is_file()
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise LoadError(f"path={str(path)!r:.200} can't be read: {error}") from error
+        if not there:
             close = nearest(source.name, [near.name for near in source.parent.glob("*")])
             raise LoadError(f"{source} doesn't exist: the events of a run are needed.{close}")
         # split at \n alone: a text may hold other characters that count as ends of lines
-        *complete, last = source.read_bytes().decode("utf-8", "replace").split("\n")
+        *complete, last = source.read_bytes().decode("utf-8-sig", "replace").split("\n")
         history = cls()
         for number, line in enumerate(complete, 1):
             try:
@@ -276,7 +298,9 @@ class History:
                 raise LoadError(f"{source}, line {number}: {error}") from error
             except KeyError as error:
                 raise LoadError(f"{source}, line {number}: trial {error} was never started.") from error
-        with contextlib.suppress(json.JSONDecodeError, LoadError, KeyError):  # the half line that a crash leaves
+            except DAMAGED as error:
+                raise LoadError(f"{source}, line {number}: {type(error).__name__}: {error}") from error
+        with contextlib.suppress(LoadError, KeyError, *DAMAGED):  # the half line that a crash leaves
             history(ev.from_json(json.loads(last)))
         return history
 

@@ -115,6 +115,15 @@ class LM:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, temperature={self.temperature})"
 
+    def _given(self) -> dict[str, Any]:
+        """What was given beside the settings that a run tells of: keys may be among it."""
+        return {**self._extra, "api_key": self._api_key, "api_base": self._api_base}
+
+    @property
+    def more_options(self) -> tuple[str, ...]:
+        """The names of what was given beside model, temperature and max_tokens; values may be secret."""
+        return tuple(sorted(name for name, value in self._given().items() if value is not None and name != "api_key"))
+
     def __deepcopy__(self, memo: Any) -> LM:
         return self  # a handle: programs that are copied go on using the same LM
 
@@ -252,7 +261,7 @@ class LM:
             except Exception as error:  # noqa: BLE001 (litellm raises many kinds; all are translated)
                 refused = refused_parameter(error, kept)
                 if refused is None:
-                    raise translate(error, self.model, without_keys(str(error), self._api_key), self.answered) from None
+                    raise translate(error, self.model, without_keys(str(error), self._given()), self.answered) from None
                 self._drop(refused)
 
     def _drop(self, parameter: str) -> None:

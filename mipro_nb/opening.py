@@ -43,7 +43,8 @@ def _settings(job: Job) -> dict[str, Any]:
 
 
 def _sampling(lm: LM) -> dict[str, Any]:
-    return {"model": lm.model, "temperature": lm.temperature, "max_tokens": lm.max_tokens}
+    told: dict[str, Any] = {"model": lm.model, "temperature": lm.temperature, "max_tokens": lm.max_tokens}
+    return {**told, "more": list(lm.more_options)} if lm.more_options else told
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,9 @@ import asyncio
 import contextvars
 import logging
 import math
+import numbers
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -14,7 +16,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.errors import ConfigError
+from mipro_nb.errors import ConfigError, LoadError
 from mipro_nb.history import History
 from mipro_nb.opening import plan_of
 from mipro_nb.plan import Plan
@@ -23,7 +25,7 @@ from mipro_nb.record import Record
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 3.0  # seconds between two events, whatever the recording's: nobody watches a night go by
-STOPPED = "stopped: the replay was stopped"
+STOPPED = "the replay was stopped"
 
 
 class Replay(Record):
@@ -46,16 +48,19 @@ class Replay(Record):
 
     def __init__(self, path: str | os.PathLike[str], speed: float = 10.0) -> None:
         recorded = History.read(path)
+        if not recorded.events:
+            raise LoadError(f"{path} holds no events: there is nothing to replay.")
         self._events = recorded.events
         self._started = recorded.started
         self._history = History()
-        self._clock = Clock(self._events[0].at if self._events else 0.0, checked_speed(speed))
+        self._clock = Clock(self._events[0].at, checked_speed(speed))
         self._listeners = ev.Emitter([self._history])
         self._last_words: list[Callable[[], None]] = []
         self._ended: Future[History] = Future()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = self._over = False
+        self._why = STOPPED
 
     @property
     def name(self) -> str:
@@ -88,7 +93,7 @@ class Replay(Record):
 
     @property
     def aside(self) -> str:
-        when = time.strftime("%d %B %Y", time.gmtime(self._events[0].at)).lstrip("0") if self._events else ""
+        when = time.strftime("%d %B %Y", time.gmtime(self._events[0].at)).lstrip("0")
         pace = f", at {self.speed:g} times its speed" if math.isfinite(self.speed) and not self._over else ""
         return f"Replay of a run recorded on {when}{pace}; no LM is called"
 
@@ -96,6 +101,8 @@ class Replay(Record):
     def status(self) -> str:
         """Where it is: waiting (not started), running, paused, finished, stopped or failed."""
         if self._over:
+            if self.error is not None:
+                return "failed"
             word = (self._history.reason or "stopped").split(":")[0]
             return word if word in ("finished", "failed") else "stopped"
         return "waiting" if self._thread is None else "paused" if self._clock.held else "running"
@@ -121,9 +128,14 @@ class Replay(Record):
                 self._clock.set(held=False)
                 self._thread.start()
 
-    def stop(self, reason: str = "") -> None:
-        """End here: what has been played stays. (``speed = math.inf`` goes to the end.)"""
+    def stop(self, reason: str = STOPPED) -> None:
+        """End here: what has been played stays. (``speed = math.inf`` goes to the end.)
+
+        Args:
+            reason: told in ``history.reason``.
+        """
         with self._lock:
+            self._why = reason
             self._stopped = True
             waited = self._thread is None and not self._over
         self._clock.set()
@@ -171,15 +183,21 @@ class Replay(Record):
         return asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
 
     def _play(self) -> None:
+        try:
+            self._tell_all()
+        except BaseException as error:  # noqa: BLE001 (kept: views show it, and nobody must wait for ever)
+            self.error = error
+        self._end()
+
+    def _tell_all(self) -> None:
         for event in self._events:
             while not self._stopped and not self._clock.reach(event.at):
                 pass
             if self._stopped:
                 if self._history.events and self._history.reason is None:
-                    self._listeners(ev.RunFinished(STOPPED, at=self._clock.now()))
+                    self._listeners(ev.RunFinished(f"stopped: {self._why}", at=self._clock.now()))
                 break
             self._listeners(event)
-        self._end()
 
     def _end(self) -> None:
         self._over = True
@@ -246,6 +264,7 @@ class Clock:
 
 def checked_speed(speed: float) -> float:
     """Return a speed above 0, ConfigError for anything else."""
-    if not isinstance(speed, int | float) or isinstance(speed, bool) or not speed > 0:
+    number = isinstance(speed, numbers.Real) and not isinstance(speed, bool)
+    if not number or not speed > 0:
         raise ConfigError(f"speed={speed!r}: a number above 0 is needed, math.inf to see the end at once.")
-    return float(speed)
+    return math.inf if speed == math.inf else float(min(speed, sys.float_info.max))

@@ -97,18 +97,8 @@ class Record(ABC):
         return run_chart(self.history)
 
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
-        """Write all that is known so far into one file, and return its path.
-
-        Args:
-            path: ``.html`` for a page that opens offline, charts included; ``.md`` for Markdown. An older file is
-                replaced.
-
-        Raises:
-            ConfigError: another suffix, or a folder that doesn't exist.
-        """
-        from mipro_nb.notebook.report import write
-
-        return write(self.history, path)
+        """Write all that is known so far into one file, and return its path: ``History.report``."""
+        return self.history.report(path)
 
     def __repr__(self) -> str:
         lines = "\n".join(summary_lines(self.history, self.now))

@@ -12,6 +12,7 @@ from typing import Any
 from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
 
 MISSING_KEY = re.compile(r"missing\b.{0,40}\b(api key|credentials)", re.IGNORECASE)
+SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH", "HEADERS")  # what such a thing's name holds
 LONGEST_ASKED = 600.0  # seconds; a server that asks for a longer wait is asked again before
 
 
@@ -69,11 +70,26 @@ def _seconds_until(date: str) -> float:
         return 0.0
 
 
-def without_keys(text: str, api_key: str | None) -> str:
-    """Blot out every key: the caller's, and whatever in the environment looks like one."""
-    names = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-    secrets = {value for name, value in os.environ.items() if any(word in name.upper() for word in names)}
-    for secret in sorted(secrets | {api_key or ""}, key=len, reverse=True):
+def _names_a_secret(name: str) -> bool:
+    return any(word in name.upper() for word in SECRET)
+
+
+def _texts(value: Any) -> list[str]:
+    """Return all texts that are not empty in a value."""
+    if isinstance(value, Mapping):
+        return [text for part in value.values() for text in _texts(part)]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return [value] if isinstance(value, str) and value.strip() else []
+
+
+def without_keys(text: str, given: Mapping[str, Any]) -> str:
+    """Blot out every key: whatever looks like one in what an LM was given (headers too), or in the environment."""
+    secrets = {value for name, value in os.environ.items() if _names_a_secret(name)}
+    for name, value in given.items():
+        if _names_a_secret(name):
+            secrets |= {word for told in _texts(value) for word in (told, told.split()[-1])}
+    for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 6:
             text = text.replace(secret, "***")
     return text

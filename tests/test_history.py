@@ -1,5 +1,6 @@
 import json
 
+import histories
 import pytest
 
 import mipro_nb as mn
@@ -264,3 +265,29 @@ def test_an_extension_brings_the_search_back():
 def test_a_stop_while_paused_isnt_a_pause():
     history = search(ev.RunPaused(True, at=10.0), ev.RunFinished("stopped: as asked", at=11.0))
     assert not history.paused
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "StageStarted", "stage": "search", "total": 3, "at": null}',
+        '{"event": "StageStarted", "stage": "search", "total": 3, "at": "now"}',
+        '{"event": "StageStarted", "stage": "search", "total": 3, "at": NaN}',
+        '{"event": "StageStarted", "stage": "search", "total": 3, "at": 1e300}',
+        '{"event": "LMUsed", "stage": "search", "usage": 3}',
+        "[" * 100_000,
+    ],
+    ids=["None", "text", "NaN", "huge", "usage", "nested"],
+)
+def test_a_damaged_line_is_named_and_at_the_end_dropped(tmp_path, line):
+    path = tmp_path / "events.jsonl"
+    good = '{"event": "StageStarted", "stage": "search", "total": 3, "at": 1.0}\n'
+    path.write_text(good + line + "\n" + good)
+    with pytest.raises(LoadError, match="line 2"):
+        History.read(path)
+    path.write_text("\ufeff" + good + line)
+    assert len(History.read(path).events) == 1
+
+
+def test_a_history_writes_its_report(tmp_path):
+    assert "MIPROv2" in histories.finished().report(tmp_path / "found.md").read_text()

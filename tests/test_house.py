@@ -46,7 +46,8 @@ LAYERS = [
     ["demo", "__init__", "__main__"],
 ]
 UPWARD = {  # how a run shows itself, imported late
-    "record": {"notebook.view", "notebook.charts", "notebook.report"},
+    "history": {"notebook.report"},
+    "record": {"notebook.view", "notebook.charts"},
     "run": {"notebook.outputs"},
 }
 ORDER = [name for layer in LAYERS for name in layer]

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import html
 import re
+import threading
 from html.parser import HTMLParser
 
 import histories
@@ -627,3 +628,80 @@ def test_texts_that_are_far_too_long_are_cut_and_say_so(undrawn):
     source = report.text(History([*events, *histories.search(30, instructions=41)]))
     assert len(source.encode()) <= report.LARGEST
     assert re.search(r"… \([\d,]+ more of 200,00\d characters\)", source)
+
+
+def test_a_run_that_goes_on_is_not_said_to_have_ended():
+    text = report.text(histories.middle(), ".md")
+    assert "No verdict yet" in text
+    assert "the run ended" not in text
+
+
+def test_many_reports_at_once_and_files_of_others_are_safe(tmp_path):
+    mine = tmp_path / "c.md.part"
+    mine.write_text("mine")
+    errors = []
+
+    def write():
+        try:
+            for _ in range(3):
+                report.write(histories.finished(), tmp_path / "c.md")
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert mine.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.md", "c.md.part"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real.md").write_text("old")
+    (tmp_path / "link.md").symlink_to(tmp_path / "real.md")
+    assert report.write(histories.finished(), tmp_path / "link.md") == tmp_path / "link.md"
+    assert (tmp_path / "link.md").is_symlink()
+    assert "MIPROv2" in (tmp_path / "real.md").read_text()
+
+
+@pytest.mark.parametrize("path", ["a\0.html", "x" * 5000 + ".html", "~nobody-of-this-name/x.html"])
+def test_a_name_that_no_file_can_have_is_an_error_that_says_so(path):
+    with pytest.raises(ConfigError, match="path="):
+        report.write(histories.finished(), path)
+
+
+def started(signatures, **settings):
+    names = tuple(signatures)
+    return ev.RunStarted("1", "Two", names, settings, {}, {"training": 3}, {}, signatures)
+
+
+def plain(name, instruction="Do.", field="q"):
+    fields = [{"name": field, "kind": "input", "type": "str", "desc": ""}]
+    fields.append({"name": "a", "kind": "output", "type": "str", "desc": ""})
+    return {"name": name, "instructions": instruction, "fields": fields, "models": {}}
+
+
+@pytest.mark.parametrize("name", ["mn", "Literal", "program", "Signature"])
+def test_a_signature_never_takes_a_name_that_the_code_needs(name):
+    told = recipe.code(started({"one": plain(name), "two": plain("Same"), "three": plain("Same")}))
+    classes = re.findall(r"^class (\w+)\(", told, re.M)
+    assert len(set(classes)) == 3
+    assert name not in classes
+
+
+def test_odd_values_are_code_that_python_reads():
+    told = recipe.code(
+        started({"one": plain("One", "half \ud800"), "two": plain("Two", field="from")}, metric_threshold=float("inf"))
+    )
+    compile(told, "recipe", "exec")
+    assert "metric_threshold=float('inf')" in told
+    assert "Two = mn.Signature.from_json(" in told
+    told.encode()
+
+
+def test_what_else_an_lm_was_given_is_named():
+    lms = {"task_model": {"model": "openai/x", "temperature": 0.0, "max_tokens": None, "more": ["api_base", "top_p"]}}
+    history = History([started({"one": plain("One")}, lms=lms)])
+    assert "task_model was also given api_base, top_p" in report.text(history, ".md").replace("\\", "").replace("`", "")

@@ -56,3 +56,13 @@ def test_the_plan_comes_back(options):
 @pytest.mark.parametrize("plan", [{}, {"auto": None}, {"stages": None}], ids=["none", "half", "odd"])
 def test_a_log_of_another_version_has_no_plan(plan):
     assert plan_of(ev.RunStarted("1", "Predict", ("self",), {}, plan, {}, {})) is None
+
+
+def test_what_else_an_lm_was_given_is_told_by_name_alone():
+    more = {"api_base": "http://10.0.0.1/v1", "extra_headers": {"X-Auth": "canary"}, "top_p": 0.5}
+    lm = mn.LM("openai/gpt-5-mini", api_key="sk-canary", **more)
+    optimizer = mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4)
+    event = started(make_job(optimizer._params, mn.Predict("q -> a"), Options.read({"trainset": rows(20)})))
+    assert event.settings["lms"]["task_model"]["more"] == ["api_base", "extra_headers", "top_p"]
+    assert "canary" not in json.dumps(ev.to_json(event))
+    assert "10.0.0.1" not in json.dumps(ev.to_json(event))

@@ -285,3 +285,54 @@ def test_it_writes_the_report_of_the_run(recording, tmp_path):
     assert page == tmp_path / "found.html"
     assert "<!DOCTYPE html>" in page.read_text()[:40]
     assert "MIPROv2 · Predict · finished" in replay.report(tmp_path / "found.md").read_text()
+
+
+def test_the_views_speed_is_the_replays(recording):
+    view = mn.replay(recording[0], 1e-6)
+    view.speed = math.inf
+    assert view.run.speed == math.inf
+    assert view.result(PATIENCE).reason == "finished"
+    with pytest.raises(ConfigError, match="speed="):
+        view.speed = -1
+    view.close()
+
+
+def test_the_reason_of_a_stop_is_told(recording):
+    replay = Replay(recording[0], 1e-6)
+    replay.start()
+    until(lambda: replay.history.events)
+    replay.stop("I saw enough")
+    assert replay.result(PATIENCE).reason == "stopped: I saw enough"
+
+
+def test_a_recording_that_cannot_be_told_ends_and_says_why(recording, monkeypatch):
+    replay = Replay(recording[0], math.inf)
+    monkeypatch.setattr(replay, "_listeners", lambda event: 1 / 0)
+    replay.start()
+    assert replay.wait(PATIENCE)
+    assert replay.status == "failed"
+    assert isinstance(replay.error, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("text", ["", '{"event": "StageSt'], ids=["empty", "half a line"])
+def test_a_log_without_an_event_is_nothing_to_replay(tmp_path, text):
+    (tmp_path / "events.jsonl").write_text(text)
+    with pytest.raises(LoadError, match="holds no events"):
+        Replay(tmp_path)
+
+
+@pytest.mark.parametrize("path", [None, 3, mn.History(), "x" * 5000, "a\0b"], ids=["None", "3", "history", "long", "0"])
+def test_what_is_no_path_is_an_error_that_says_so(path):
+    with pytest.raises(LoadError, match="path=|doesn't exist"):
+        mn.replay(path)
+
+
+@pytest.mark.parametrize("speed", [1e300, 10**400, 2, 0.5], ids=["1e300", "10**400", "2", "0.5"])
+def test_any_real_speed_will_do(recording, speed):
+    replay = Replay(recording[0], speed)
+    assert 0 < replay.speed < math.inf
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(recording, monkeypatch):
+    monkeypatch.setenv("HOME", str(recording[0].parent))
+    assert Replay(f"~/{recording[0].name}").name == "Predict"

@@ -120,8 +120,8 @@ def test_keys_are_blotted_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMPTY_KEY", "")
     monkeypatch.setenv("SHORT_KEY", "none")
     told = "bad keys: acme-0123456789, acme-0123456789-and-more, sk-callers; none"
-    assert without_keys(told, "sk-callers") == "bad keys: ***, ***, ***; none"
-    assert without_keys("all well", None) == "all well"
+    assert without_keys(told, {"api_key": "sk-callers"}) == "bad keys: ***, ***, ***; none"
+    assert without_keys("all well", {}) == "all well"
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,13 @@ def test_a_traceback_is_nothing_that_a_person_should_read() -> None:
     found = translate(fault("APIConnectionError", 500, text), "gemini/x", text, answered=False)
     assert isinstance(found, LMUnavailable)
     assert str(found).endswith("down")
+
+
+def test_a_key_in_a_header_or_an_option_is_blotted_out_too() -> None:
+    given = {
+        "extra_headers": {"Authorization": "Bearer tok-123456789", "X-Auth": "other-987654"},
+        "aws_secret_access_key": "aws-abcdef",
+        "top_p": "harmless",
+    }
+    told = "tok-123456789, other-987654, aws-abcdef, harmless"
+    assert without_keys(told, given) == "***, ***, ***, harmless"

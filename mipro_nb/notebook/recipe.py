@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,7 @@ PLAIN = re.compile(r"[\w.+!-]+")  # a version, or a package's name
 PINNED = ("mipro_nb", "litellm", "optuna", "pydantic")
 LMS = ("prompt_model", "task_model")
 TYPING = ("Any", "Literal", "Optional", "Union")
+TAKEN = (*TYPING, "Signature", "mn", "metric", "program", "optimizer", "best")  # names that the code uses itself
 KINDS = ("Predict", "ChainOfThought")
 SIZES = {"trainset": "training", "valset": "validation", "testset": "test"}
 
@@ -45,6 +47,11 @@ def reproduce(history: History) -> list[Block]:
         parts.append(
             Verbatim(f"pip install {' '.join(pinned)}", f"packages; Python was {python}" if python else "", "sh")
         )
+    told = started.settings.get("lms")
+    for name, lm in told.items() if isinstance(told, Mapping) else ():
+        if isinstance(lm, Mapping) and lm.get("more"):
+            more = ", ".join(cut(str(option), 40) for option in lm["more"])
+            parts.append(Paragraph(f"{name} was also given {more}, whose values the log doesn't hold."))
     return [*parts, Verbatim(code(started), "Python", "python")]
 
 
@@ -109,7 +116,9 @@ def _literal(name: str, value: Any, given: Mapping[str, Any]) -> str:
         return _lm(value, given.get("lms"), name)
     if name == "teacher":
         return "..."  # a program or an LM, by name: which of both isn't told
-    return repr(value) if isinstance(value, bool | int | float | str | None) else "..."
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    return ascii(value) if isinstance(value, bool | int | float | str | None) else "..."
 
 
 def _lm(model: str, told: Any, name: str) -> str:
@@ -127,7 +136,8 @@ def _program(started: ev.RunStarted) -> list[str]:
     names: list[str] = []
     alone = started.program in KINDS and len(started.predictors) == 1
     for place, predictor in enumerate(started.predictors):
-        written = _signature(started, predictor, f"Signature{place + 1}", alone and started.program == "ChainOfThought")
+        thinks = alone and started.program == "ChainOfThought"
+        written = _signature(started, predictor, f"Signature{place + 1}", thinks, {*names, *TAKEN})
         names.append(written[0])
         lines += [] if alone else [f"# of the predictor {cut(predictor, 80)}"]
         lines += [*written[1], ""]
@@ -136,30 +146,37 @@ def _program(started: ev.RunStarted) -> list[str]:
     return [*lines, f"program = ...  # {cut(started.program, 80)}, with these signatures"]
 
 
-def _signature(started: ev.RunStarted, predictor: str, spare: str, thinks: bool) -> tuple[str, list[str]]:
-    """Return a signature's name and the lines that make it; ``thinks``: its reasoning is put before by its program."""
+def _signature(
+    started: ev.RunStarted, predictor: str, spare: str, thinks: bool, taken: set[str]
+) -> tuple[str, list[str]]:
+    """Return a signature's name and the lines that make it.
+
+    Args:
+        spare: its name where its own can't serve, or is ``taken``.
+        thinks: its reasoning is put before by its program.
+    """
     saved = started.signatures.get(predictor)
     try:
         signature = Signature.from_json(saved or {})
     except (MiproError, LookupError, TypeError, ValueError, AttributeError):
         return "...", [f"# {spare}: the log doesn't hold this signature."]
-    name = signature.name if _is_name(signature.name) and signature.name != "Signature" else spare
+    name = signature.name if _is_name(signature.name) and signature.name not in taken else spare
     fields = [field for field in signature.fields.values() if not (thinks and field.name == "reasoning")]
     if (saved or {}).get("models") or not all(_is_name(field.name) for field in fields):
-        return name, [f"{name} = mn.Signature.from_json({saved!r})"]
+        return name, [f"{name} = mn.Signature.from_json({saved!a})"]
     lines = [f"class {name}(mn.Signature):", f"    {_docstring(signature.instructions)}", ""]
     for field in fields:
-        described = f"desc={field.desc!r}" if field.desc else ""
+        described = f"desc={field.desc!a}" if field.desc else ""
         lines.append(f"    {field.name}: {to_text(field.type)} = mn.{field.kind.title()}Field({described})")
     text = signature.instructions
     if not text or inspect.cleandoc(text) != text:  # a docstring would be trimmed
-        lines += ["", f"{name} = {name}.with_instructions({text!r})"]
+        lines += ["", f"{name} = {name}.with_instructions({text!a})"]
     return name, lines
 
 
 def _docstring(text: str) -> str:
     plain = text.isprintable() and not text.endswith('"') and '"""' not in text and "\\" not in text
-    return f'"""{text}"""' if plain else repr(text)
+    return f'"""{text}"""' if plain else ascii(text)
 
 
 def _is_name(text: str) -> bool:

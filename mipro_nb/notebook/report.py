@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 from mipro_nb.errors import ConfigError, nearest
@@ -46,28 +47,33 @@ def write(history: History, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         ConfigError: another ending, a folder in place of a file, or a folder that doesn't exist.
+        OSError: the file can't be written.
     """
     target = _target(path)
     made = text(history, target.suffix.lower())
-    scratch = target.with_name(target.name + ".part")
+    scratch = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         scratch.write_text(made, encoding="utf-8", newline="\n")
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
-    return target
+    return Path(path).expanduser()
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"path={path!r:.200}: the path of a file is needed, as in 'report.html'.")
-    target = Path(path).expanduser()
+    try:
+        target = Path(path).expanduser().resolve()  # a link stays one, and what it leads to is written
+        parent, folder = target.parent.is_dir(), target.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"path={str(path)!r:.200}: no file can have this name: {error}") from error
     if target.suffix.lower() not in FORMATS:
         accepted = ", ".join(FORMATS)
         close = nearest(target.suffix.lower(), FORMATS)
         raise ConfigError(f"path={str(path)!r}: a name that ends in one of {accepted} is needed.{close}")
-    if not target.parent.is_dir():
+    if not parent:
         raise ConfigError(f"path={str(path)!r}: the folder {str(target.parent)!r} doesn't exist.")
-    if target.is_dir():
+    if folder:
         raise ConfigError(f"path={str(path)!r}: this is a folder; the path of a file is needed.")
     return target

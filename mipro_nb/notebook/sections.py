@@ -19,6 +19,7 @@ UNTESTED = (
     "score, so it promises too much; pass testset= for a judgement."
 )
 UNJUDGED = "No verdict: the run ended before its test set was opened."
+UNOPENED = "No verdict yet: the test set is still closed."
 SIGNS = {"improved": "✓", "not shown": "?", "worse": "✗"}
 HEAD = ("program", "score", "95% interval", "examples", "combination")
 
@@ -76,7 +77,8 @@ def judged(history: History) -> list[Block]:
     found = history.verdict
     if found is None:
         tested = history.started is not None and bool(history.started.sizes.get("test"))
-        return [Callout("not shown", "", UNJUDGED if tested else UNTESTED)]
+        closed = UNJUDGED if history.reason is not None else UNOPENED
+        return [Callout("not shown", "", closed if tested else UNTESTED)]
     text = (
         f"95% interval of the difference: {found.low * 100:+.1f} to {found.high * 100:+.1f} points, "
         f"p = {found.p_value:.2g}; {found.fixed} examples fixed, {found.broken} broken."

@@ -107,6 +107,13 @@ class RunView(Part):
             return getattr(self.run, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        run = self.__dict__.get("run")
+        if isinstance(getattr(type(run), name, None), property) and not hasattr(type(self), name):
+            setattr(run, name, value)  # such as a replay's speed
+        else:
+            super().__setattr__(name, value)
+
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *_public(self.run)]
 
