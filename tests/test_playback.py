@@ -323,7 +323,7 @@ def test_a_log_without_an_event_is_nothing_to_replay(tmp_path, text):
 
 @pytest.mark.parametrize("path", [None, 3, mn.History(), "x" * 5000, "a\0b"], ids=["None", "3", "history", "long", "0"])
 def test_what_is_no_path_is_an_error_that_says_so(path):
-    with pytest.raises(LoadError, match="path=|doesn't exist"):
+    with pytest.raises(LoadError, match=r"path=|doesn't exist"):
         mn.replay(path)
 
 
