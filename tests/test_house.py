@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 # a module imports only from the lines above its own, or from earlier in its line
 LAYERS = [
     # values
-    ["console", "errors", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
+    ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
     ["frames", "history"],
     # data and LM in and out
     ["checks", "data", "cache", "flow", "usage", "refusals", "local", "lm", "testing"],

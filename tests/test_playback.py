@@ -13,7 +13,7 @@ import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.errors import ConfigError, LoadError
 from mipro_nb.eventlog import to_line
-from mipro_nb.playback import LONGEST_WAIT, Clock, Replay
+from mipro_nb.playback import Replay
 from mipro_nb.testing import EventRecorder
 
 PATIENCE = 60  # seconds, for what should come at once
@@ -208,23 +208,6 @@ def test_a_path_that_is_no_run_says_what_is_there(tmp_path):
     (tmp_path / "find_product").mkdir()
     with pytest.raises(LoadError, match="find_product"):
         mn.replay(tmp_path / "find_products")
-
-
-def test_nobody_waits_for_a_night_that_the_run_was_paused():
-    clock = Clock(0.0, 10.0)
-    clock.set(held=False)
-    night = 10.0 * 3600
-    assert not clock.reach(night) or clock.now() >= night
-    assert clock.now() >= night - LONGEST_WAIT * 10.0
-
-
-def test_a_clock_at_once_jumps_from_event_to_event():
-    clock = Clock(5.0, math.inf)
-    clock.set(held=False)
-    assert clock.reach(9.0)
-    assert clock.now() == 9.0
-    assert clock.reach(7.0)
-    assert clock.now() == 9.0
 
 
 def test_an_interrupt_stops_it(recording, monkeypatch):
