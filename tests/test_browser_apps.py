@@ -26,7 +26,6 @@ def stop(page, view):
     page.expect(view.locator(".mipro-found")).to_contain_text("over the baseline")
     page.expect(view.locator(".mipro-figure-scores canvas")).to_be_visible()
     page.press(view, "Stop and keep the best")
-    page.state(view, "Stopping")
     page.open_door()
 
 

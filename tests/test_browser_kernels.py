@@ -48,7 +48,6 @@ def test_a_run_is_shown_and_stopped(page, wanted):
     view = page.view(1)
     page.expect(view.locator(".mipro-found")).to_contain_text("over the baseline")
     page.press(view, "Stop and keep the best")
-    page.state(view, "Stopping")
     page.open_door()
     page.shows(page.output(1), "MIPROv2 · Predict · stopped", "best on validation")
     assert "stopped" in page.ask(2, "print(view.status)")

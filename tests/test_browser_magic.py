@@ -30,7 +30,6 @@ def test_the_line_magic_stops_a_run_from_another_cell(page):
     page.start(LOAD.format(lm="held(60)"), CELL.format(more=""), "%mipro", "%mipro stop")
     page.shows(page.output(2), "best", "Predict", "running")
     page.shows(page.output(3), "best: stopping; the best so far is kept.")
-    page.state(page.view(1), "Stopping")
     page.open_door()
     page.shows(page.output(1), "MIPROv2 · Predict · stopped")
 
