@@ -175,10 +175,19 @@ class Replay(Record):
         """
         if not self.wait(timeout):
             raise TimeoutError(f"the replay goes on after {timeout:g} s.")
+        return self._played()
+
+    def _played(self) -> History:
+        if self.error is not None:
+            raise self.error
         return self._history
 
     def __await__(self) -> Generator[Any, None, History]:
-        return asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> History:
+        await asyncio.shield(asyncio.wrap_future(self._ended))
+        return self._played()
 
     def _play(self) -> None:
         try:

@@ -295,6 +295,10 @@ def test_a_recording_that_cannot_be_told_ends_and_says_why(recording, monkeypatc
     assert replay.wait(PATIENCE)
     assert replay.status == "failed"
     assert isinstance(replay.error, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        replay.result(PATIENCE)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(_awaited(replay))
 
 
 @pytest.mark.parametrize("text", ["", '{"event": "StageSt'], ids=["empty", "half a line"])
