@@ -21,16 +21,13 @@ from mipro_nb.opening import started
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
-from mipro_nb.search import STRATEGIES, Candidates, Choice, Schedule, Strategy, Work
+from mipro_nb.search import Candidates, Choice, Schedule, Strategy, Work
+from mipro_nb.searching import Searching
 from mipro_nb.settings import context
+from mipro_nb.strategies import STRATEGIES
 from mipro_nb.telling import names_of, report
 from mipro_nb.verdict import judge
 
-PROMPTS_DOING = ("ParseError", "PromptRefused")
-UNSEEN = (
-    "the program made no LM call that could be seen. Threads that it starts itself lose the run's LM and its account: "
-    "start them with contextvars.copy_context().run."
-)
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
 
@@ -48,7 +45,7 @@ class Execution:
         self.candidates: Candidates | None = None
         self.remarks: list[str] = []
         self._strategy: Strategy | None = None
-        self._open: int | None = None  # the trial that a stop has cut off
+        self._searching: Searching | None = None
         self._judged: list[Choice] = []
         self._paused = False
         self.emit = ev.Emitter([self.history, *listeners])
@@ -177,54 +174,39 @@ class Execution:
         job, plan = self.job, self.job.plan
         self.emit(ev.StageStarted("search", plan.trials_shown))
         schedule = Schedule(plan.num_trials, len(job.valset), plan.minibatch_size, plan.full_eval_steps)
-        self._strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
-        return self._strategy
+        strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
+        params = job.params
+        self._searching = Searching(
+            strategy,
+            job.valset,
+            params.metric,
+            params.max_errors,
+            self.history,
+            self.emit,
+            self._with,
+            lambda: self._take_wishes(strategy),
+        )
+        self._strategy = strategy
+        return strategy
 
     def _try_combinations(self, strategy: Strategy, pool: Pool) -> None:
-        while True:
-            if more := self.control.take_more():
-                self._extend(strategy, more)
-            if (work := strategy.ask()) is None:
-                break
-            self._try(work, strategy, pool)
+        assert self._searching is not None
+        self._searching.run(pool)
         if self.job.testset:
             self._verdict(pool)
+
+    def _take_wishes(self, strategy: Strategy) -> None:
+        """Do what people have asked for since the last round."""
+        if more := self.control.take_more():
+            self._extend(strategy, more)
 
     def _extend(self, strategy: Strategy, num_trials: int) -> None:
         plan = self.job.plan
         full = math.ceil(num_trials / plan.full_eval_steps) + 1 if plan.minibatch_size is not None else 0
         strategy.extend(num_trials)
         self.emit(ev.RunExtended(num_trials, num_trials + full))
-        if strategy.ask() is None:
+        if strategy.over:
             self.emit(ev.Noted("search", "every combination has been tried: there is nothing to extend the search to."))
-
-    def _try(self, work: Work, strategy: Strategy, pool: Pool) -> None:
-        pool.check()
-        # the search's own number, until the test set was opened
-        trial = self._open if self._open is not None else len(self.history.trials_by_number)
-        self._open = trial
-        try:
-            scores = self._evaluate(trial, work, self.job.valset, pool)
-        except Stopped:
-            scored = self.history.trials_by_number[trial].scored.values()
-            strategy.keep(work, {one.example: one.score for one in scored if one.score is not None})
-            raise
-        self._open = None
-        if work.kind == "baseline":
-            self._check_baseline(trial)
-        mean = strategy.tell(work, scores)
-        failed = len(work.new) - len(scores)
-        self.emit(ev.TrialFinished(trial, mean, len(work.examples) - failed, failed))
-
-    def _check_baseline(self, trial: int) -> None:
-        """End a run whose program fails throughout before more is spent on it; say what can't be seen."""
-        scored = list(self.history.trials_by_number[trial].scored.values())
-        failures = [one.error for one in scored if one.error and not one.error.startswith(PROMPTS_DOING)]
-        if len(failures) == len(scored):
-            raise TooManyErrors(f"all {len(failures)} validation examples failed; the last: {failures[-1]}")
-        used = self.history.usage_by_stage.get("search", ev.Usage())
-        if not used.calls + used.cached_calls:
-            self.emit(ev.Noted("search", UNSEEN))
 
     def _evaluate(self, trial: int, work: Work, data: Sequence[Example], pool: Pool) -> dict[int, float]:
         """Run a trial's new examples; return the scores of those that didn't fail."""

@@ -18,8 +18,8 @@ from mipro_nb.options import Options, Params, check_params
 from mipro_nb.plan import Job, Plan, check_lms, make_job
 from mipro_nb.run import Run
 from mipro_nb.scoring import Metric
-from mipro_nb.search import STRATEGIES
 from mipro_nb.settings import settings
+from mipro_nb.strategies import STRATEGIES
 
 M = TypeVar("M", bound=Module)
 F = TypeVar("F", bound=Callable[..., Any])

@@ -8,7 +8,7 @@ import contextvars
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from concurrent.futures.thread import ThreadPoolExecutor  # loaded now: what it registers for the end must be older
 from typing import Any, TypeVar
@@ -78,6 +78,25 @@ class Pool:
         Raises:
             Stopped: the stop check gave a reason. What was running has ended and was given to ``done``.
         """
+        results: dict[int, R] = {}
+
+        def arrived(pair: tuple[int, T], result: R) -> tuple[()]:
+            results[pair[0]] = result
+            done(result)
+            return ()
+
+        self.feed(lambda pair: work(pair[1]), list(enumerate(items)), arrived)
+        return [results[place] for place in sorted(results)]
+
+    def feed(self, work: Callable[[T], R], items: Iterable[T], arrived: Callable[[T, R], Iterable[T]]) -> None:
+        """Run ``work`` on items until there are none left, each in a copy of the caller's context.
+
+        Args:
+            arrived: called in this thread with each item and its result, in any order; returns further items.
+
+        Raises:
+            Stopped: the stop check gave a reason. What was running has ended and was given to ``arrived``.
+        """
         self.check()
 
         def start(item: T) -> R:
@@ -86,26 +105,30 @@ class Pool:
             checkpoint()
             return work(item)
 
-        tasks = [self._executor.submit(contextvars.copy_context().run, start, item) for item in items]
-        arrived: queue.SimpleQueue[futures.Future[R]] = queue.SimpleQueue()
-        for task in tasks:
-            task.add_done_callback(arrived.put)
-        waiting = set(tasks)
+        came: queue.SimpleQueue[futures.Future[R]] = queue.SimpleQueue()
+        waiting: dict[futures.Future[R], T] = {}
+
+        def begin(more: Iterable[T]) -> None:
+            for item in more:
+                task = self._executor.submit(contextvars.copy_context().run, start, item)
+                waiting[task] = item
+                task.add_done_callback(came.put)
+
+        begin(items)
         try:
             while waiting:
-                ready = _next(arrived)
+                ready = _next(came)
                 self._pass_on()
                 if ready is not None:
-                    waiting.remove(ready)
-                    done(ready.result())
+                    item = waiting.pop(ready)
+                    begin(arrived(item, ready.result()))
                 self.check()
         except Exception:
-            self._finish(waiting, done)
+            self._finish(waiting, arrived)
             raise
         finally:
             for task in waiting:
                 task.cancel()
-        return [task.result() for task in tasks]
 
     def each(self, work: Callable[[T], R], items: Iterable[T], take: Callable[[R], None]) -> None:
         """Like ``map``, with each result given to ``take`` in the order of the items, as soon as it can be."""
@@ -121,12 +144,12 @@ class Pool:
 
         self.map(lambda pair: (pair[0], work(pair[1])), enumerate(items), done)
 
-    def _finish(self, waiting: set[futures.Future[R]], done: Callable[[R], None]) -> None:
+    def _finish(self, waiting: Mapping[futures.Future[R], T], arrived: Callable[[T, R], Iterable[T]]) -> None:
         """Let the calls in flight end, without further tries, and keep what they bring: it is paid for."""
         self._cancelled.set()
         for task in futures.wait([task for task in waiting if not task.cancel()]).done:
             with contextlib.suppress(Exception):  # what ended the work is raised, and not what came of it
-                done(task.result())
+                arrived(waiting[task], task.result())
         self._pass_on()
 
     def _pass_on(self) -> None:

@@ -2,15 +2,13 @@
 
 A strategy never runs anything: ``ask`` gives work (a combination and the examples that it
 lacks), ``tell`` takes the scores. So a run is a pure function of data, settings, seed and
-replies. Optuna is imported only here.
+replies. The strategies are ``tpe.MiproStrategy`` and ``paired.PairedStrategy``.
 """
 
 from __future__ import annotations
 
-import random
-import statistics
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mipro_nb.example import Example
@@ -110,162 +108,31 @@ class Schedule:
 
 
 class Strategy(Protocol):
-    """The seam between a search and the run."""
+    """The seam between a search and the run.
 
-    def ask(self) -> Work | None:
-        """Return the next trial, or None when the search is over."""
+    Attributes:
+        depth: how many rounds are under way at the same time, 1 or more. What a round brought is known when the round
+            ``depth`` later is decided, whatever the number of threads; so nobody waits for the last slow example.
+    """
+
+    depth: int
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to ask for, once what is under way is told."""
+
+    def ask(self) -> tuple[Work, ...]:
+        """Return the next round, trials to run side by side; empty when there is none (any more, or yet)."""
 
     def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
-        """Take the scores of ``work.new`` (missing ones left out); return the trial's mean, or None if all are."""
+        """Take the scores of ``work.new`` (missing ones left out), in the order of asking.
+
+        Returns:
+            The mean over ``work.examples``, or None if there is none.
+        """
 
     def extend(self, num_trials: int) -> None:
         """Try so many combinations more, also when the search was over."""
 
     def keep(self, work: Work, scores: Mapping[int, float]) -> None:
         """Keep what came of a trial that was cut off; ``ask`` gives the rest of it again."""
-
-
-@dataclass(slots=True)
-class _Known:
-    """What a combination has scored: per example, and per trial."""
-
-    scores: dict[int, float] = field(default_factory=dict)
-    means: list[float] = field(default_factory=list)
-    full: bool = False
-
-
-class MiproStrategy:
-    """MIPROv2's search as dspy 3.4.1 runs it (teleprompt/mipro_optimizer_v2.py).
-
-    The program itself is evaluated fully; then TPE (multivariate) proposes combinations, each
-    scored on a fresh minibatch; every few trials, and at the end, the combination of highest mean
-    that wasn't fully evaluated yet is. What is bettered: no combination is run twice on the same
-    example, and the search ends when everything is known.
-    """
-
-    def __init__(self, candidates: Candidates, schedule: Schedule, seed: int) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._candidates, self._schedule = candidates, schedule
-        self._rng = random.Random(f"minibatch/{seed}")
-        self._known: dict[Choice, _Known] = {}
-        self._trials = 0
-        self._asked, self._wanted = 0, schedule.num_trials
-        self._space = self._distributions(optuna)
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=10,
-            n_ei_candidates=24,
-            seed=seed,
-            multivariate=True,
-            group=False,
-            constant_liar=True,
-        )
-        self._optuna = optuna
-        self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._plan = self._run()
-        self._work: Work | None = next(self._plan, None)
-
-    def ask(self) -> Work | None:
-        return self._work
-
-    def keep(self, work: Work, scores: Mapping[int, float]) -> None:
-        self._known[work.choice].scores.update(scores)
-        if self._work is not None:
-            self._work = replace(self._work, new=tuple(e for e in work.new if e not in scores))
-
-    def extend(self, num_trials: int) -> None:
-        self._wanted += num_trials
-        if self._work is None:
-            self._plan = self._combinations()
-            self._work = next(self._plan, None)
-
-    def tell(self, work: Work, scores: Mapping[int, float]) -> float | None:
-        known = self._known[work.choice]
-        known.scores.update(scores)
-        held = [known.scores[example] for example in work.examples if example in known.scores]
-        lost = bool(work.new) and not scores  # an outage: what was known before must not pass for this trial
-        mean = None if lost or not held else _mean(held)
-        if work.kind != "minibatch" and mean is not None:
-            known.full = True  # after an outage it stays open, and the next full evaluation tries it again
-        try:
-            self._work = self._plan.send(mean)
-        except StopIteration:
-            self._work = None
-        return mean
-
-    def _run(self) -> Generator[Work, float | None, None]:
-        """The schedule, read from top to bottom; each ``yield`` is a trial and gives back its mean."""
-        score = yield self._trial("baseline", self._candidates.baseline, tuple(range(self._schedule.examples)))
-        self._book(self._candidates.baseline, score)
-        yield from self._combinations()
-
-    def _combinations(self) -> Generator[Work, float | None, None]:
-        """Up to the wanted number of combinations, the full evaluations of the best of them in between."""
-        schedule, everything = self._schedule, tuple(range(self._schedule.examples))
-        batch = schedule.minibatch_size
-        while self._asked < self._wanted and not self._exhausted():
-            self._asked += 1
-            trial = self._study.ask(self._space)
-            choice = self._choice(trial.params)
-            chosen = everything if batch is None else tuple(self._rng.sample(everything, batch))
-            score = yield self._trial("full" if batch is None else "minibatch", choice, chosen)
-            if score is None:
-                self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-            else:
-                self._study.tell(trial, score)
-                self._known[choice].means.append(score)
-            if batch is not None and (self._asked % schedule.full_eval_steps == 0 or self._asked == self._wanted):
-                leader = self._leader()
-                if leader is not None:
-                    score = yield self._trial("full", leader, everything)
-                    self._book(leader, score)
-
-    def _trial(self, kind: str, choice: Choice, examples: tuple[int, ...]) -> Work:
-        known = self._known.setdefault(choice, _Known())
-        work = Work(self._trials, kind, choice, examples, tuple(e for e in examples if e not in known.scores))
-        self._trials += 1
-        return work
-
-    def _book(self, choice: Choice, score: float | None) -> None:
-        """Let Optuna learn from a full evaluation too."""
-        if score is not None:
-            params = self._params(choice)
-            done = self._optuna.trial.create_trial(params=params, distributions=self._space, value=score)
-            self._study.add_trial(done)
-
-    def _leader(self) -> Choice | None:
-        """The combination of highest mean over its trials that isn't fully evaluated; of equals the first tried."""
-        open_ = [(choice, k.means) for choice, k in self._known.items() if k.means and not k.full]
-        return max(open_, key=lambda pair: _mean(pair[1]))[0] if open_ else None
-
-    def _exhausted(self) -> bool:
-        return sum(known.full for known in self._known.values()) >= self._candidates.combinations
-
-    def _distributions(self, optuna: Any) -> dict[str, Any]:
-        """One categorical parameter per predictor and kind, named and ordered as in dspy."""
-        space: dict[str, Any] = {}
-        for place, options in enumerate(self._candidates.instructions):
-            space[f"{place}_predictor_instruction"] = optuna.distributions.CategoricalDistribution(range(len(options)))
-            if self._candidates.demos:
-                sets = range(len(self._candidates.demos[place]))
-                space[f"{place}_predictor_demos"] = optuna.distributions.CategoricalDistribution(sets)
-        return space
-
-    def _choice(self, params: Mapping[str, int]) -> Choice:
-        places = range(len(self._candidates.predictors))
-        instructions = tuple(params[f"{place}_predictor_instruction"] for place in places)
-        demos = tuple(params[f"{place}_predictor_demos"] for place in places) if self._candidates.demos else ()
-        return self._candidates.same(Choice(instructions, demos))
-
-    def _params(self, choice: Choice) -> dict[str, int]:
-        params = {f"{place}_predictor_instruction": index for place, index in enumerate(choice.instructions)}
-        return params | {f"{place}_predictor_demos": index for place, index in enumerate(choice.demos)}
-
-
-def _mean(scores: Sequence[float]) -> float:
-    """Return the mean, exactly rounded: equals stay equal, on however many examples they stand."""
-    return float(statistics.mean(scores))
-
-
-STRATEGIES: dict[str, Any] = {"mipro": MiproStrategy}

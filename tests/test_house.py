@@ -31,9 +31,11 @@ LAYERS = [
         "grounding",
         "propose",
         "search",
+        "tpe",
+        "strategies",
     ],
     ["options", "estimate", "plan", "opening", "progress", "transcript"],
-    ["record", "engine", "run", "playback", "mipro"],
+    ["record", "searching", "engine", "run", "playback", "mipro"],
     # the notebook
     ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],
@@ -55,7 +57,7 @@ ORDER = [name for layer in LAYERS for name in layer]
 # foreign libraries and the modules that may import them
 HOMES = {
     "litellm": {"lm"},
-    "optuna": {"search"},
+    "optuna": {"tpe"},
     "pandas": {"data", "frames", "notebook"},
     "numpy": {"verdict"},
     "diskcache_community": {"cache"},

@@ -13,8 +13,9 @@ import pytest
 
 import mipro_nb as mn
 from mipro_nb import events as ev
-from mipro_nb.search import Candidates, Choice, MiproStrategy, Schedule, Work
+from mipro_nb.search import Candidates, Choice, Schedule, Work
 from mipro_nb.testing import EventRecorder, FakeLM
+from mipro_nb.tpe import MiproStrategy
 
 Score = Callable[[Choice, int], float | None]  # of a combination on an example; None: the call failed
 EXAMPLES = 20
@@ -37,7 +38,8 @@ def schedule(num_trials: int, minibatch_size: int | None = 5, full_eval_steps: i
 def run(strategy: MiproStrategy, score: Score) -> list[tuple[Work, float | None]]:
     """Play a search to its end; return every trial with its mean."""
     played = []
-    while (work := strategy.ask()) is not None:
+    while works := strategy.ask():
+        (work,) = works
         scores = {example: score(work.choice, example) for example in work.new}
         played.append((work, strategy.tell(work, {e: s for e, s in scores.items() if s is not None})))
     return played
@@ -210,9 +212,11 @@ def test_the_mean_stands_on_known_and_new_examples() -> None:
         assert mean == pytest.approx(sum(by_index(work.choice, e) for e in work.examples) / len(work.examples))
 
 
-def test_asking_again_gives_the_same_work() -> None:
+def test_what_is_under_way_is_not_asked_for_again() -> None:
     strategy = MiproStrategy(candidates([3], [3]), schedule(3), 0)
-    assert strategy.ask() is strategy.ask()
+    assert strategy.ask()
+    assert not strategy.ask()
+    assert not strategy.over
 
 
 # outages
@@ -220,7 +224,7 @@ def test_asking_again_gives_the_same_work() -> None:
 
 def test_missing_scores_are_left_out_of_the_mean() -> None:
     strategy = MiproStrategy(candidates([3], [3]), schedule(3), 0)
-    work = strategy.ask()
+    (work,) = strategy.ask()
     assert work is not None
     assert strategy.tell(work, {0: 1.0, 1: 0.5, 2: 0.0, 3: 1.0}) == 0.625
 
@@ -238,7 +242,8 @@ def test_an_outage_is_a_failed_trial_and_not_a_zero(study: list[optuna.Study]) -
     broken = 2  # the second trial after the baseline
     strategy = MiproStrategy(candidates([6], [6]), schedule(4), 0)
     means = []
-    while (work := strategy.ask()) is not None:
+    while works := strategy.ask():
+        (work,) = works
         means.append(strategy.tell(work, {} if work.trial == broken else dict.fromkeys(work.new, 0.5)))
     assert [mean is None for mean in means] == [number == broken for number in range(6)]
     states = [trial.state.name for trial in study[0].trials]
@@ -257,7 +262,8 @@ def test_when_everything_fails_the_search_still_ends(minibatch_size: int | None,
 def test_a_full_evaluation_lost_to_an_outage_is_tried_again() -> None:
     strategy = MiproStrategy(candidates([6], [6]), schedule(4, 5, 2), 0)
     full: list[tuple[Choice, float | None]] = []
-    while (work := strategy.ask()) is not None:
+    while works := strategy.ask():
+        (work,) = works
         down = work.kind == "full" and not full
         mean = strategy.tell(work, {} if down else dict.fromkeys(work.new, 0.5))
         if work.kind == "full":
@@ -350,11 +356,12 @@ def test_a_run_starts_from_the_demos_that_the_program_came_with() -> None:
 
 
 def drawn(strategy, score=0.5):
-    works = []
-    while (work := strategy.ask()) is not None:
-        works.append(work)
+    drawn = []
+    while works := strategy.ask():
+        (work,) = works
+        drawn.append(work)
         strategy.tell(work, dict.fromkeys(work.new, score))
-    return works
+    return drawn
 
 
 @pytest.mark.parametrize("batch", [None, 3])
@@ -378,4 +385,5 @@ def test_an_exhausted_search_stays_over_when_extended():
     strategy = MiproStrategy(candidates, Schedule(20, 4, None), 0)
     drawn(strategy)
     strategy.extend(5)
-    assert strategy.ask() is None
+    assert strategy.ask() == ()
+    assert strategy.over
