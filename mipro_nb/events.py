@@ -133,11 +133,12 @@ class InstructionProposed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted(Event):
-    """A combination goes to evaluation.
+    """A combination goes to evaluation, or on with it.
 
     Attributes:
         trial: number from 0, in order of start.
-        kind: ``baseline``, ``minibatch``, ``full``, ``test_baseline`` or ``test_best``.
+        kind: ``baseline``, ``minibatch``, ``full``, ``test_baseline`` or ``test_best``; ``partial``, of a trial that
+            may be started again with more examples, in which case it has the same number.
         instructions, demos: one index per predictor; ``demos`` is empty in a zero-shot run.
         examples: how many examples the score will stand on; ``new`` how many of them must be run.
     """
@@ -177,6 +178,45 @@ class TrialFinished(Event):
     score: float | None
     examples: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PosteriorUpdated(Event):
+    """What ``search="paired"`` makes of all results so far; means with 95% intervals, of scores as fractions.
+
+    Attributes:
+        instructions, demos: the leader: the combination that would be returned now.
+        score, baseline: of the leader, and of the program as it was given: ``mean``, ``low``, ``high``.
+        gain: the same of their difference, and ``better``, the probability that it is above 0.
+        sources: the gain of the leader's instructions alone (``instructions``), its demos alone (``demos``), and of
+            both (``both``): ``mean``, ``low``, ``high``; empty when nothing of the kind was changed.
+        candidates: of each part ``place`` (of its predictor), ``kind`` (instruction or demos), ``index``, and the
+            score of the leader with this part put in, tried or not: ``mean``, ``low``, ``high``; ``gain`` over the
+            part that the program was given, with its standard ``error``.
+        simplest: a combination with a shorter prompt whose score is within the noise of the leader's, or empty:
+            ``instructions``, ``demos``, ``score`` (as above), ``loss`` (the leader's score minus its own: mean, low,
+            high), ``tokens`` and ``best_tokens``, of its prompts and the leader's, about.
+        evaluations: how many results it stands on.
+    """
+
+    instructions: tuple[int, ...]
+    demos: tuple[int, ...]
+    score: Mapping[str, float]
+    baseline: Mapping[str, float]
+    gain: Mapping[str, float]
+    sources: Mapping[str, Mapping[str, float]]
+    candidates: tuple[Mapping[str, Any], ...]
+    simplest: Mapping[str, Any]
+    evaluations: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBanned(Event):
+    """A person took an instruction or demo set (``kind``) of a predictor out of the search."""
+
+    predictor: str
+    kind: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True)

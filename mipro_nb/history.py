@@ -38,7 +38,7 @@ class TrialRecord:
         number, kind, instructions, demos, planned (``examples`` there), new: as in ``events.TrialStarted``.
         score: mean over ``examples`` examples, or None while running or when all failed.
         low, high: the score's 95% interval, see ``verdict.interval``; ``spread`` as there.
-        best_so_far: the score of the best full trial when this one finished.
+        best_so_far: the score of the best full trial when this one finished; with a posterior, its leader's mean.
         scored: per example id the latest ExampleScored of this trial.
     """
 
@@ -73,9 +73,11 @@ class History:
         trials_by_number: every trial by its number, those on the test set too.
         usage_by_stage: LM calls, tokens and US dollars by stage, see ``mipro_nb.events.Usage``.
         baseline: the full evaluation of the program as it was given, a ``TrialRecord``, or None before it is finished.
-        best: the best fully evaluated trial so far, a ``TrialRecord``, or None; of equals the earliest, so that the
-            baseline must be beaten. Trials that miss examples (failed calls) are compared on those that both were
-            scored on.
+        best: the best trial so far, a ``TrialRecord``, or None. With a ``posterior`` its leader. Else the best fully
+            evaluated one; of equals the earliest, so that the baseline must be beaten. Trials that miss examples
+            (failed calls) are compared on those that both were scored on.
+        posterior: what the search makes of all results so far, a ``mipro_nb.events.PosteriorUpdated``, or None.
+        banned: what people took out of the search, see ``mipro_nb.events.CandidateBanned``.
 
     >>> import mipro_nb as mn
     >>> from mipro_nb import events as ev
@@ -97,8 +99,10 @@ class History:
         self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, float]] = {}
         self.baseline: TrialRecord | None = None
         self.best: TrialRecord | None = None
+        self.posterior: ev.PosteriorUpdated | None = None
+        self.banned: list[ev.CandidateBanned] = []
         self.notes: list[ev.Noted] = []
-        self._verdict: tuple[Verdict, TrialRecord | None] | None = None
+        self._verdict: tuple[Verdict, tuple[tuple[int, ...], tuple[int, ...]] | None] | None = None
         self.reason: str | None = None
         self._held: float | None = None
         self._idle: dict[str, float] = {}
@@ -125,10 +129,14 @@ class History:
                 self.instructions.append(event)
             case ev.TrialStarted() | ev.ExampleScored() | ev.TrialFinished():
                 self._fold_trial(event)
+            case ev.PosteriorUpdated():
+                self._lead(event)
+            case ev.CandidateBanned():
+                self.banned.append(event)
             case ev.Noted():
                 self.notes.append(event)
             case ev.VerdictReached():
-                self._verdict = event.verdict, self.best
+                self._verdict = event.verdict, self._chosen()
             case ev.RunFinished():
                 self.reason = event.reason
                 self._hold(event.at)
@@ -157,7 +165,10 @@ class History:
     @property
     def verdict(self) -> Verdict | None:
         """The judgement on the sealed test set, a ``mipro_nb.verdict.Verdict``; None unless about the best program."""
-        return self._verdict[0] if self._verdict is not None and self._verdict[1] is self.best else None
+        return self._verdict[0] if self._verdict is not None and self._verdict[1] == self._chosen() else None
+
+    def _chosen(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        return (self.best.instructions, self.best.demos) if self.best is not None else None
 
     @property
     def paused(self) -> bool:
@@ -180,8 +191,7 @@ class History:
                 event.trial, event.kind, event.instructions, event.demos, event.examples, event.new
             )
             if before is not None:
-                self.trials_by_number[event.trial].scored.update(before.scored)
-                self.trials_by_number[event.trial].new += len(before.scored)
+                self._go_on_with(self.trials_by_number[event.trial], before)
             self._mark_best(self.trials_by_number[event.trial])
             return
         trial = self.trials_by_number[event.trial]
@@ -196,15 +206,35 @@ class History:
             own = {**(scores if not trial.kind.startswith("test") else {}), **_scores(trial)}
             trial.spread = spread_of(own.values())
             trial.low, trial.high = interval(event.score, event.examples, trial.spread)
-        if trial.kind in ev.FULL and trial.score is not None and (self.best is None or self._beats(trial, self.best)):
+        full = trial.kind in ev.FULL and trial.score is not None and self.posterior is None
+        if full and (self.best is None or self._beats(trial, self.best)):
             self.best = trial
         if trial.kind == "baseline" and trial.score is not None:
             self.baseline = trial
         self._mark_best(trial)
         trial.finished = True
 
+    def _go_on_with(self, trial: TrialRecord, before: TrialRecord) -> None:
+        """A trial goes on, cut off by a stop or with more examples: what it has brought so far stays."""
+        trial.scored.update(before.scored)
+        trial.new += len(before.scored)
+        trial.score, trial.low, trial.high, trial.spread = before.score, before.low, before.high, before.spread
+        trial.examples, trial.failed = before.examples, before.failed
+        self.best = trial if self.best is before else self.best
+        self.baseline = trial if self.baseline is before else self.baseline
+
+    def _lead(self, event: ev.PosteriorUpdated) -> None:
+        """The search names its leader: the best so far."""
+        self.posterior = event
+        leader = (event.instructions, event.demos)
+        trial = next((one for one in self.trials if (one.instructions, one.demos) == leader), None)
+        if trial is not None:
+            self.best = trial
+            self._mark_best(trial)
+
     def _mark_best(self, trial: TrialRecord) -> None:
-        trial.best_so_far = self.best.score if self.best is not None else None
+        found = self.posterior.score["mean"] if self.posterior is not None else None
+        trial.best_so_far = found if found is not None or self.best is None else self.best.score
 
     @property
     def stage(self) -> str | None:
