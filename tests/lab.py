@@ -245,9 +245,14 @@ class Page:
         self.command("notebook:run-all-cells")
 
     def run_cell(self, number: int) -> None:
-        """Run one cell, the first is 0."""
-        self.page.evaluate("n => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = n; }", number)
-        self.command("notebook:run-cell")
+        """Run one cell, the first is 0; don't wait for its end."""
+        self.page.evaluate(
+            """n => {  // both at once: in between the focus could make another cell the active one
+                window.jupyterapp.shell.currentWidget.content.activeCellIndex = n;
+                window.jupyterapp.commands.execute("notebook:run-cell");
+            }""",
+            number,
+        )
 
     def source(self, cell: int, code: str) -> None:
         """Put code into a cell."""

@@ -10,7 +10,7 @@ IMPORTS = "from scene import *"
 
 
 def test_a_reload_in_the_middle_brings_the_view_back_and_it_goes_on(page):
-    page.start(IMPORTS, "view = optimize(slow(0.2), num_trials=200)\nview", "")
+    page.start(IMPORTS, "view = optimize(slow(0.2), num_trials=200)\nview", "", "")
     page.until(lambda: page.number(page.view(1), "LM calls") > 20, "20 calls")
     page.save()
     page.page.reload()
@@ -27,6 +27,7 @@ def test_a_reload_in_the_middle_brings_the_view_back_and_it_goes_on(page):
     page.state(view, "Stopped")
     assert "stopped" in page.ask(2, "print(view.status)")
     page.ask(2, "view")
+    page.ask(3, "view.run.wait()")  # until the chart of the end is drawn, and the view in its first cell frozen
     page.state(page.view(2), "Stopped")
 
 

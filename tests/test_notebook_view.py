@@ -318,6 +318,45 @@ def test_shown_after_the_end_it_is_live_where_widgets_are_known(shown):
     assert "application/vnd.jupyter.widget-view+json" in shown[-2][0]
 
 
+def test_shown_while_its_end_is_being_drawn_it_stays_live(shown, monkeypatch):
+    drawing, go_on, draw = threading.Event(), threading.Event(), views.static.frozen_chart
+
+    def slowly(history):
+        drawing.set()
+        assert go_on.wait(PATIENCE)
+        return draw(history)
+
+    monkeypatch.setattr(views.static, "frozen_chart", slowly)
+    gate = Gate(30)
+    view = optimize(gate)
+    click(view, do="hello")
+    assert gate.reached.wait(PATIENCE)
+    view._ipython_display_()
+    gate.open.set()
+    assert drawing.wait(PATIENCE)
+    assert view.status == "finished"
+    view._ipython_display_()
+    before, after = shown[0][1], shown[2][1]
+    go_on.set()
+    ended(view)
+    assert [display for data, display, update in shown if update and "text/html" in data] == [before]
+    view.extend(1)
+    ended(view)
+    assert {display for data, display, update in shown if update and "text/html" in data} == {before, after}
+
+
+def test_shown_after_the_end_it_is_frozen_when_the_kernel_shuts_down(shown):
+    gate = Gate(30)
+    view = optimize(gate)
+    click(view, do="hello")
+    gate.open.set()
+    ended(view)
+    view._ipython_display_()
+    assert not any(update for _, _, update in shown)
+    view._shut_down()
+    assert [display for data, display, update in shown if update and "text/html" in data] == [shown[0][1]]
+
+
 def test_shown_after_the_end_it_is_frozen_where_they_arent(shown):
     view = ended(optimize())
     view._ipython_display_()

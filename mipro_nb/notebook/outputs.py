@@ -8,6 +8,7 @@ import functools
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro_nb.notebook.part import SENDING
@@ -21,36 +22,59 @@ LIVE = -1  # isn't frozen
 EMPTY: Mapping[str, Any] = {"text/plain": ""}
 
 
+@dataclass
+class Output:
+    """A pair of displays, and two moments: of the end after which it was shown, and at which it was frozen."""
+
+    view: str
+    chart: str
+    over: int | None
+    frozen: int = LIVE
+
+    def older_than(self, moment: int, ending: bool) -> bool:
+        return self.frozen != moment and not (ending and self.over == moment)
+
+
 class Outputs:
-    """The cells' outputs that show one widget: each a pair of displays, of the view and of the frozen chart."""
+    """The cells' outputs that show one widget: each a pair of displays, of the view and of the frozen chart.
+
+    A moment is a number of events. What is shown once the run is over is live on purpose: that end, whose chart takes
+    seconds to draw, doesn't freeze it. A later end does, and so does the kernel's.
+    """
 
     def __init__(self) -> None:
-        self._shown: dict[tuple[str, str], int] = {}  # displays of view and chart -> the moment they are frozen at
+        self._shown: list[Output] = []
 
-    def older_than(self, moment: int) -> bool:
-        """Whether something is displayed that isn't frozen, or was at an earlier moment."""
-        return any(frozen != moment for frozen in self._shown.values())
+    def older_than(self, moment: int, *, ending: bool) -> bool:
+        """Whether something is displayed that is to be frozen at this moment, by the run's end or by something else."""
+        return any(output.older_than(moment, ending) for output in self._shown)
 
-    def show(self, bundle: Mapping[str, Any]) -> None:
-        """Display a bundle, and below it room for a chart."""
-        pair = (uuid.uuid4().hex, uuid.uuid4().hex)
-        self._shown[pair] = LIVE
-        _publish(bundle, pair[0], update=False)
-        _publish(EMPTY, pair[1], update=False)
+    def show(self, bundle: Mapping[str, Any], over: int | None = None) -> None:
+        """Display a bundle, and below it room for a chart.
+
+        Args:
+            over: the moment of the run's end, if it is over.
+        """
+        output = Output(uuid.uuid4().hex, uuid.uuid4().hex, over)
+        with SENDING:
+            self._shown.append(output)
+            _publish(bundle, output.view, update=False)
+            _publish(EMPTY, output.chart, update=False)
 
     def update(self, bundle: Mapping[str, Any]) -> None:
         """Put a bundle in place of what is displayed live; the charts stay."""
-        for (view, _), frozen in list(self._shown.items()):
-            if frozen == LIVE:
-                _publish(bundle, view, update=True)
+        for output in list(self._shown):
+            if output.frozen == LIVE:
+                _publish(bundle, output.view, update=True)
 
-    def freeze(self, bundle: Mapping[str, Any], chart: Mapping[str, Any], moment: int) -> None:
+    def freeze(self, bundle: Mapping[str, Any], chart: Mapping[str, Any], moment: int, *, ending: bool) -> None:
         """Put what a saved notebook can show in place of the views."""
-        for pair, frozen in list(self._shown.items()):
-            if frozen != moment:
-                _publish(bundle, pair[0], update=True)
-                _publish(chart, pair[1], update=True)
-                self._shown[pair] = moment
+        with SENDING:
+            for output in self._shown:
+                if output.older_than(moment, ending):
+                    _publish(bundle, output.view, update=True)
+                    _publish(chart, output.chart, update=True)
+                    output.frozen = moment
 
 
 def bundle_of(model_id: str, text: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mipro_nb.notebook import charts, closeup, static
 from mipro_nb.notebook.feed import LIVE, Feed
 from mipro_nb.notebook.kernel import at_shutdown, present, soon
 from mipro_nb.notebook.outputs import Outputs, bundle_of
-from mipro_nb.notebook.part import Part
+from mipro_nb.notebook.part import SENDING, Part
 from mipro_nb.notebook.wire import sendable
 from mipro_nb.options import Options
 from mipro_nb.playback import Replay
@@ -96,11 +96,14 @@ class RunView(Part):
         Args:
             status: told instead of the run's own.
         """
+        self._freeze(status, ending=False)
+
+    def _freeze(self, status: str | None, ending: bool) -> None:
         history = self.run.history
         moment = len(history.events)
-        if self._outputs.older_than(moment):
+        if self._outputs.older_than(moment, ending=ending):
             told = "; ".join(filter(None, (status or self.run.status, self.run.aside)))
-            self._outputs.freeze(static.frozen(history, told), static.frozen_chart(history), moment)
+            self._outputs.freeze(static.frozen(history, told), static.frozen_chart(history), moment, ending=ending)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in _public(self.run):
@@ -130,12 +133,16 @@ class RunView(Part):
         text = static.plain(self.run.history, self.run.now) if self.run.history.events else repr(self)
         if not present():
             print(text)
-        elif self.run.status in LIVE or self.run.status == "waiting" or self._code.heard_of or self._shown_frozen:
-            self._outputs.show(bundle_of(self.model_id, text))
+            return
+        with SENDING:  # the end sends before it freezes: what was shown before it is among what it freezes
+            over = self.run.status not in (*LIVE, "waiting")
+            live = not over or self._code.heard_of or self._shown_frozen
+            moment = len(self.run.history.events) if over else None
+            self._outputs.show(bundle_of(self.model_id, text) if live else {"text/plain": text}, moment)
+        if live:
             soon(PATIENCE, self._listen_for_a_widget)
             threading.Thread(target=charts.warm_up, name="mipro_nb warm-up", daemon=True).start()
-        else:  # ended, and perhaps a front end without widgets: shown a second time it is live
-            self._outputs.show({"text/plain": text})
+        else:  # perhaps a front end without widgets: shown a second time it is live
             self.freeze()
             self._shown_frozen = True
 
@@ -159,7 +166,7 @@ class RunView(Part):
 
     def _finish(self) -> None:
         self._feed.flush()
-        self.freeze()
+        self._freeze(None, ending=True)
 
     def _shut_down(self) -> None:
         self.run.stop("the kernel was shut down")
