@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mipro_nb.example import Example
+from mipro_nb.events import PosteriorUpdated
+from mipro_nb.example import Example, fields_of
 from mipro_nb.module import Module
+
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,13 @@ class Candidates:
     demos: tuple[tuple[tuple[Example, ...], ...], ...]
     baseline: Choice
 
+    def tokens(self, choice: Choice) -> float:
+        """Return about how many tokens a combination's instructions and demos add to the program's prompts."""
+        texts = map(_at, self.instructions, choice.instructions)
+        shown = (demo for options, place in zip(self.demos, choice.demos, strict=False) for demo in options[place])
+        fields = (value for demo in shown for value in fields_of(demo).values())
+        return sum(map(len, (*texts, *map(str, fields)))) / CHARACTERS_PER_TOKEN
+
     @property
     def combinations(self) -> int:
         """How many combinations differ in what they say."""
@@ -68,6 +78,10 @@ class Candidates:
         return copy
 
 
+def _at(options: Sequence[str], place: int) -> str:
+    return options[place]
+
+
 def _first_equal(options: Sequence[Any], place: int) -> int:
     return options.index(options[place])
 
@@ -77,8 +91,8 @@ class Work:
     """A trial to run.
 
     Attributes:
-        trial: number from 0.
-        kind: ``baseline``, ``minibatch`` or ``full``.
+        trial: number from 0; a trial that goes on with more examples keeps its number.
+        kind: as of ``events.TrialStarted``.
         choice: the combination.
         examples: ids that its score stands on; ``new`` are those not yet scored for this combination.
     """
@@ -99,12 +113,35 @@ class Schedule:
         examples: size of the validation set.
         minibatch_size: examples per trial, or None to evaluate every trial fully.
         full_eval_steps: trials between two full evaluations.
+        evaluations: of a search that spends single examples: how many it may run in all.
+        full: examples that a full evaluation stands on, for such a search; at most ``examples``.
+        level: whether the baseline is in the end to be evaluated as far as the winner.
+        rounds: of proposals during the search.
     """
 
     num_trials: int
     examples: int
     minibatch_size: int | None
     full_eval_steps: int = 5
+    evaluations: int = 0
+    full: int = 0
+    level: bool = True
+    rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a person sets on prompts; lengths in tokens, about.
+
+    Attributes:
+        most: longest prompt of the program, summed over its predictors; None: any.
+        price: score that 1,000 tokens of prompt must be worth.
+        rest: tokens of the prompts beside instructions and demos.
+    """
+
+    most: int | None = None
+    price: float = 0.0
+    rest: float = 0.0
 
 
 class Strategy(Protocol):
@@ -134,5 +171,26 @@ class Strategy(Protocol):
     def extend(self, num_trials: int) -> None:
         """Try so many combinations more, also when the search was over."""
 
-    def keep(self, work: Work, scores: Mapping[int, float]) -> None:
-        """Keep what came of a trial that was cut off; ``ask`` gives the rest of it again."""
+    @property
+    def wants(self) -> bool:
+        """Whether new candidates should be proposed before the next round."""
+
+    def grow(self, candidates: Candidates) -> None:
+        """Search among more candidates: those of before, at their places, and new ones behind them.
+
+        Raises:
+            ConfigError: this search can't.
+        """
+
+    def ban(self, place: int, kind: str, index: int) -> None:
+        """Leave a predictor's instruction or demo set (``kind``) out from now on; raises as ``grow`` does."""
+
+    def believed(self) -> PosteriorUpdated | None:
+        """Return what the search makes of the results so far, if it has a model of them."""
+
+    def keep(self, work: Work, scores: Mapping[int, float]) -> float | None:
+        """Keep what came of a trial that was cut off; ``ask`` gives the rest of it again, if it is still of use.
+
+        Returns:
+            The mean of what is known, if the trial can stand as it is.
+        """

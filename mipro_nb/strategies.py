@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mipro_nb.search import Candidates, Limits, Schedule, Strategy
 
-from mipro_nb.tpe import MiproStrategy
+SEARCHES = {
+    "paired": "a model of paired results; chunks of examples for what may be best by its upper confidence bound",
+    "thompson": "the same model; chunks for what is best in draws from it",
+    "mipro": "MIPROv2's, as dspy 3.4.1 runs it: TPE over minibatch means",
+}
 
-STRATEGIES: dict[str, Any] = {"mipro": MiproStrategy}
+
+def strategy(name: str, candidates: Candidates, schedule: Schedule, seed: int, limits: Limits) -> Strategy:
+    """Make a search; ``name`` is one of ``SEARCHES``."""
+    if name == "mipro":
+        from mipro_nb.tpe import MiproStrategy
+
+        return MiproStrategy(candidates, schedule, seed)
+    from mipro_nb.paired import PairedStrategy
+
+    return PairedStrategy(candidates, schedule, seed, limits, "thompson" if name == "thompson" else "ucb")

@@ -8,7 +8,13 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mipro_nb.errors import ConfigError
+from mipro_nb.events import PosteriorUpdated
 from mipro_nb.search import Candidates, Choice, Schedule, Work
+
+SETTLED = (
+    "search='mipro' settles its candidates before it begins, as dspy does; search='paired' takes them at any time."
+)
 
 
 @dataclass(slots=True)
@@ -65,11 +71,25 @@ class MiproStrategy:
         self._given = True
         return (self._work,)
 
-    def keep(self, work: Work, scores: Mapping[int, float]) -> None:
+    @property
+    def wants(self) -> bool:
+        return False
+
+    def grow(self, candidates: Candidates) -> None:
+        raise ConfigError(SETTLED)
+
+    def ban(self, place: int, kind: str, index: int) -> None:
+        raise ConfigError(SETTLED)
+
+    def believed(self) -> PosteriorUpdated | None:
+        return None
+
+    def keep(self, work: Work, scores: Mapping[int, float]) -> float | None:
         self._known[work.choice].scores.update(scores)
         if self._work is not None:
             self._work = replace(self._work, new=tuple(e for e in work.new if e not in scores))
         self._given = False
+        return None
 
     def extend(self, num_trials: int) -> None:
         self._wanted += num_trials
