@@ -99,12 +99,14 @@ class Schedule:
         examples: size of the validation set.
         minibatch_size: examples per trial, or None to evaluate every trial fully.
         full_eval_steps: trials between two full evaluations.
+        order: all examples in the order that minibatches are drawn from; empty is their own.
     """
 
     num_trials: int
     examples: int
     minibatch_size: int | None
     full_eval_steps: int = 5
+    order: tuple[int, ...] = ()
 
 
 class Strategy(Protocol):

@@ -29,7 +29,7 @@ def make(wanted, *, student=None, replies=right, train=None, **options):
 
 
 def recipe(size=2, origin="bootstrapped", count=12):
-    return Recipe(origin, tuple(range(count)), size, 0)
+    return Recipe(origin, tuple(range(count)), size)
 
 
 def test_the_sets_are_those_of_dspy():
@@ -44,7 +44,7 @@ def test_the_sets_are_those_of_dspy():
     ("bootstrapped", "labeled", "origins"),
     [
         (0, 4, ["none", "labeled", "labeled", "labeled"]),
-        (4, 0, ["none", "bootstrapped", "shuffled", "shuffled"]),
+        (4, 0, ["none", "shuffled", "bootstrapped", "shuffled"]),
         (1, 1, ["none", "labeled", "bootstrapped", "shuffled"]),
     ],
 )
