@@ -13,9 +13,11 @@ What the README lists as done better is kept out of the tasks, so that it can't 
 - proposals hold no colon and no quotes, which dspy takes for a prefix; all differ, since mipro_nb drops equal ones;
 - the proposer is never shown the same demo twice, since mipro_nb leaves the second one out;
 - no minibatch brings back the default combination as the best, since mipro_nb fully evaluates nothing twice;
+- no full evaluation goes to a combination because of how its mean is rounded: dspy rounds every score to 0.01%, so
+  that of two means that are equal in truth one can be higher; mipro_nb rounds nothing;
 - the trials don't get through all combinations, since mipro_nb ends then.
 
-Seeds and sizes are chosen by the last four; ``record_golden`` checks them.
+Seeds and sizes are chosen by the last five; ``record_golden`` checks them.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ TASKS = (
         "two_steps",
         TWO,
         train=60,
-        validation=104,
+        validation=70,
         settings={"seed": 4, "auto": "light"},
         options={"minibatch_size": 15},
     ),

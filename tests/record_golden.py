@@ -15,6 +15,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -178,6 +179,7 @@ def check(told: dict[str, Any]) -> None:
         assert all(sets.count(made) == 1 for made in sets), f"{name}: two equal demo sets"
         for one in told["proposals"][name]:
             assert all(one["demos"].count(demo) == 1 for demo in one["demos"]), f"{name}: a demo shown twice"
+    check_means(told["trials"])
     full = [(t["instructions"], t["demos"]) for t in told["trials"] if t["kind"] != "minibatch"]
     if any(t["kind"] == "minibatch" for t in told["trials"]):
         assert all(full.count(choice) == 1 for choice in full), "a combination is fully evaluated twice"
@@ -186,6 +188,20 @@ def check(told: dict[str, Any]) -> None:
         space *= math.prod(map(len, told["demo_sets"].values()))
     assert len({repr(choice) for choice in full}) < space, "everything has been tried"
     assert any(told["winner"]["instructions"] + told["winner"]["demos"]), "the default program has won"
+
+
+def check_means(trials: list[dict[str, Any]]) -> None:
+    """Whether every full evaluation after minibatches went to the highest mean, unrounded; of equals to the first."""
+    means: dict[str, list[Fraction]] = {}
+    full = set[str]()
+    for trial in trials:
+        choice = repr((trial["instructions"], trial["demos"]))
+        if trial["kind"] == "minibatch":
+            means.setdefault(choice, []).append(Fraction(trial["right"], len(trial["examples"])))
+        elif trial["kind"] == "full" and means:
+            best = max((one for one in means if one not in full), key=lambda one: sum(means[one]) / len(means[one]))
+            assert choice == best, "a full evaluation was decided by rounding"
+            full.add(choice)
 
 
 def main() -> None:

@@ -52,6 +52,15 @@ def test_labeled_only_and_bootstrapped_only_fill_the_count(bootstrapped, labeled
     assert [r.origin for r in recipes(4, 20, bootstrapped, labeled, random.Random(0))] == origins
 
 
+def test_the_seed_settles_the_shuffled_sets_alone():
+    one, other = (recipes(6, 20, 4, 4, random.Random(seed)) for seed in (0, 1))
+    assert one[:3] == other[:3]
+    assert all(a.order != b.order for a, b in zip(one[3:], other[3:], strict=True))
+    labeled, again = (recipes(3, 20, 0, 4, random.Random(seed))[2] for seed in (0, 1))
+    assert labeled == again
+    assert labeled.order != tuple(range(20))
+
+
 def test_one_set_is_the_empty_one():
     assert [r.origin for r in recipes(1, 20, 4, 4, random.Random(0))] == ["none"]
 
