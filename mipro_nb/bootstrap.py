@@ -24,6 +24,7 @@ from mipro_nb.signature import Signature
 
 CONTEXT_DEMOS = 3  # bootstrapped for the proposer's eyes in a zero-shot run
 NUMERIC = "the metric is numeric and metric_threshold is not set: the best traces are kept."
+ALWAYS = 0  # seed of what fills a set: as in dspy the run's own seed settles order and size of the shuffled sets alone
 TRIES_PER_DEMO = 4  # with a numeric metric and no threshold: attempts per demo wanted, of which the best are kept
 
 
@@ -49,7 +50,6 @@ class Recipe:
     origin: str
     order: tuple[int, ...]
     size: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,21 @@ def recipes(count: int, size: int, bootstrapped: int, labeled: int, rng: random.
         count: number of sets, 1 or more; the first is always empty.
         size: of the training set.
         bootstrapped, labeled: most demos of each kind in a set.
-        rng: shuffles and draws the sizes.
+        rng: the run's draws: shuffles and sizes.
     """
-    plain = tuple(range(size))
-    made = [Recipe("none", plain, 0, 0)]
-    if labeled > 0 and count > 1:
-        made.append(Recipe("labeled", plain, 0, 0))
-    if bootstrapped > 0 and count > len(made):
-        made.append(Recipe("bootstrapped", plain, bootstrapped, 0))
+    in_order = tuple(range(size))
+    made = [Recipe("none", in_order, 0)]
     while len(made) < count:
-        order = tuple(rng.sample(plain, size))
-        wanted = rng.randint(1, bootstrapped) if bootstrapped > 0 else 0
-        made.append(Recipe("shuffled" if wanted else "labeled", order, wanted, rng.randrange(2**32)))
+        if len(made) == 1 and labeled > 0:
+            made.append(Recipe("labeled", in_order, 0))
+        elif len(made) == 2 and bootstrapped > 0:
+            made.append(Recipe("bootstrapped", in_order, bootstrapped))
+        else:
+            order = list(in_order)
+            shuffler = random.Random(ALWAYS) if len(made) == 2 else rng  # the third set comes about without the seed
+            shuffler.shuffle(order)
+            wanted = rng.randint(1, bootstrapped) if bootstrapped > 0 else 0
+            made.append(Recipe("shuffled" if wanted else "labeled", tuple(order), wanted))
     return made
 
 
@@ -145,11 +148,13 @@ def _make(job: Bootstrapping, recipe: Recipe, tell: ev.Listener) -> Bootstrapped
     if recipe.origin == "none":
         empty: dict[str, tuple[Example, ...]] = dict.fromkeys(names, ())
         return Bootstrapped(DemoSet("none", empty, dict.fromkeys(names, 0)), ())
-    rng = random.Random(recipe.seed)
     traces, attempts = _traces(job, recipe, tell) if recipe.size else ({}, [])
     used = {result.example for result, kept, _ in attempts if kept}
     demos: dict[str, tuple[Example, ...]] = {}
     rest = [job.trainset[i] for i in recipe.order if i not in used]
+    if recipe.size:
+        random.Random(ALWAYS).shuffle(rest)
+    rng = random.Random(ALWAYS)
     for name, predictor in job.student.named_predictors():
         own = traces.get(name, [])[: recipe.size]
         fill = [demo for demo in (labeled_demo(predictor.signature, e) for e in rest) if demo is not None]
@@ -171,7 +176,7 @@ def _teacher(job: Bootstrapping, recipe: Recipe) -> Module:
     """A teacher without demos of its own gets labeled ones, as in DSPy."""
     teacher = job.teacher.deepcopy()
     if job.max_labeled and not any(predictor.demos for predictor in teacher.predictors):
-        rng = random.Random(recipe.seed)
+        rng = random.Random(ALWAYS)
         for predictor in teacher.predictors:
             fits = [labeled_demo(predictor.signature, job.trainset[i]) for i in recipe.order]
             fill = [demo for demo in fits if demo is not None]
@@ -205,7 +210,7 @@ def _traces(
             break
     best = sorted(passed, key=lambda r: -(r.score or 0.0))[: recipe.size]  # stable: of equals the earlier
     kept = {id(result) for result in best}
-    rng = random.Random(recipe.seed)
+    rng = random.Random(ALWAYS)
     traces: dict[str, list[Example]] = {name: [] for name, _ in job.student.named_predictors()}
     for result in (result for result in passed if id(result) in kept):
         for name, demo in _demos_of(predictors, result, rng).items():

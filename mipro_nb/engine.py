@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ class Execution:
         self._searching: Searching | None = None
         self._judged: list[Choice] = []
         self._paused = False
+        self._rng = copy.copy(job.rng)  # a job may be run again
         self.emit = ev.Emitter([self.history, *listeners])
 
     def run(self) -> Module:
@@ -156,7 +158,7 @@ class Execution:
         count = job.plan.num_instructions
         self.emit(ev.StageStarted("propose", count * len(job.student.predictors)))
         grounding, temperature = job.options.grounding, job.params.init_temperature
-        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed)
+        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, rng=self._rng)
         return proposer.propose(job.student, job.bootstrapping.trainset, sets, count, pool)
 
     def _combine(self, sets: list[bootstrap.DemoSet], instructions: dict[str, list[str]]) -> Candidates:
@@ -173,8 +175,8 @@ class Execution:
         """Stage 3."""
         job, plan = self.job, self.job.plan
         self.emit(ev.StageStarted("search", plan.trials_shown))
-        schedule = Schedule(plan.num_trials, len(job.valset), plan.minibatch_size, plan.full_eval_steps)
-        strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed)
+        schedule = Schedule(plan.num_trials, len(job.valset), plan.minibatch_size, plan.full_eval_steps, job.order)
+        strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed, self._rng)
         params = job.params
         self._searching = Searching(
             strategy,

@@ -88,7 +88,7 @@ class BootstrapFewShot:
             self.max_errors,
         )
         origin = "bootstrapped" if self.max_bootstrapped_demos else "labeled"
-        recipe = Recipe(origin, tuple(range(len(rows))), self.max_bootstrapped_demos, 0)
+        recipe = Recipe(origin, tuple(range(len(rows))), self.max_bootstrapped_demos)
         with Pool(1) as pool:
             made = demo_sets(job, [recipe], pool)[0]
         program = student.deepcopy()

@@ -92,7 +92,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run, ready to go: every input checked, every default settled, nothing spent."""
+    """A run, ready to go: every input checked, every default settled, nothing spent.
+
+    Attributes:
+        order: of the validation examples, for drawing minibatches.
+        rng: the run's draws, one stream from here to the end in dspy's order; a run goes on with a copy.
+    """
 
     student: Module
     params: Params
@@ -103,7 +108,9 @@ class Job:
     bootstrapping: Bootstrapping
     recipes: Sequence[Recipe]
     valset: Sequence[Example]
+    order: tuple[int, ...]
     testset: Sequence[Example]
+    rng: random.Random
     task_model: LM | None
     prompt_model: LM | None
     num_threads: int
@@ -127,15 +134,16 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     labeled = _first(options.max_labeled_demos, params.max_labeled_demos)
     zero_shot = bootstrapped == 0 and labeled == 0
     auto, n, num_trials = _effort(params, options, len(names), zero_shot)
-    trainset, valset, testset = _datasets(student, options, auto, seed)
+    rng = random.Random(seed)
+    trainset, valset, testset = _datasets(student, options, seed)
+    valset, order = _chosen(valset, auto, rng)
     remarks = checks.remarks({"trainset": trainset, "valset": valset, "testset": testset})
     if input_keys_of(trainset[0]) == frozenset(trainset[0]):
         remarks.append("all fields of the examples are inputs: the metric has no label to compare with.")
     batch = _minibatch(options, auto, len(valset), remarks)
-    rng = random.Random(f"bootstrap/{seed}")
     unseen = zero_shot and not options.fewshot_aware_proposer  # nobody would look at the demos
     size = CONTEXT_DEMOS if zero_shot else bootstrapped
-    sets = recipes(1 if unseen else n, len(trainset), size, labeled, rng)
+    sets = recipes(n, len(trainset), size, labeled, rng)[: 1 if unseen else n]
     plan = Plan(
         auto=auto,
         num_trials=num_trials,
@@ -162,7 +170,9 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         bootstrapping=Bootstrapping(student, teacher, trainset, *demos, max_errors=params.max_errors),
         recipes=sets,
         valset=valset,
+        order=order,
         testset=testset,
+        rng=rng,
         task_model=task_model,
         prompt_model=_first(params.prompt_model, settings().lm, task_model, *(p.lm for p in student.predictors)),
         num_threads=workers,
@@ -220,9 +230,7 @@ def _effort(params: Params, options: Options, predictors: int, zero_shot: bool) 
     return auto, AUTO[auto][0], trials_for(predictors, AUTO[auto][0], zero_shot)
 
 
-def _datasets(
-    student: Module, options: Options, auto: str | None, seed: int
-) -> tuple[list[Example], list[Example], list[Example]]:
+def _datasets(student: Module, options: Options, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
     inputs = student.input_names()
     trainset = checks.prepare("trainset", options.trainset, inputs)
     if options.valset is None:
@@ -234,9 +242,15 @@ def _datasets(
     else:
         valset = checks.prepare("valset", options.valset, inputs)
     testset = checks.prepare("testset", options.testset or [], inputs, required=False)
-    if auto is not None and len(valset) > AUTO[auto][1]:
-        valset = random.Random(f"valset/{seed}").sample(valset, AUTO[auto][1])
     return trainset, valset, testset
+
+
+def _chosen(valset: list[Example], auto: str | None, rng: random.Random) -> tuple[list[Example], tuple[int, ...]]:
+    """Return the examples to validate on, and the order to draw them from: a sample in an auto mode, however few."""
+    everything = range(len(valset))
+    order = list(everything) if auto is None else rng.sample(everything, min(len(valset), AUTO[auto][1]))
+    kept = sorted(order)
+    return [valset[i] for i in kept], tuple(map(kept.index, order))
 
 
 def _minibatch(options: Options, auto: str | None, validation: int, remarks: list[str]) -> int | None:

@@ -35,6 +35,7 @@ TIPS = {
     "persona": "Give the reader a role that fits the task, as in 'You are a ...'.",
 }
 
+LARGEST_ROLLOUT = 10**9
 TRIES = 2  # for each instruction; the second one after a reply of no use
 
 PROPOSE = (
@@ -71,6 +72,7 @@ class GroundedProposer:
         grounding: what it is shown, see ``mipro_nb.grounding.Grounding``; None is everything.
         init_temperature: its sampling temperature, 0 to 2.
         seed: of the tips and of the sample of the data, a whole number.
+        rng: what tips and rollouts are drawn from, when a run shares its draws; None begins anew from the seed.
 
     >>> import mipro_nb as mn
     >>> from mipro_nb.pool import Pool
@@ -88,10 +90,12 @@ class GroundedProposer:
         grounding: Grounding | None = None,
         init_temperature: float = 1.0,
         seed: int = 0,
+        rng: random.Random | None = None,
     ) -> None:
         self._lm, self._grounding = prompt_model, grounding or Grounding()
         self._temperature = init_temperature
-        self._rng = random.Random(f"propose/{seed}")
+        self._rng = rng if rng is not None else random.Random(seed)
+        self._sampling = random.Random(f"summary/{seed}")  # dspy's summary draws nothing
 
     def propose(
         self,
@@ -118,13 +122,15 @@ class GroundedProposer:
         chosen = {name: [predictor.signature.instructions] for name, predictor in program.named_predictors()}
         for name, own in chosen.items():
             pool.emit(ev.InstructionProposed(name, 0, own[0], "original"))
-        if count < 2:
+        # dspy draws for candidate 0 too, and makes no use of it
+        wanted = [self._wanted(name, index, sets) for name in chosen for index in range(count)]
+        wanted = [proposal for proposal in wanted if proposal.index]
+        if not wanted:
             return chosen
         overrides: dict[str, Any] = {"lm": self._lm} if self._lm is not None else {}
         demos = self._task_demos(list(chosen)[-1], 0, sets) if self._grounding.fewshot_aware else ""
         with context(**overrides), sampling(temperature=self._temperature):
-            shared = gather(program, trainset, demos, self._grounding, self._rng, pool)
-            wanted = [self._wanted(name, index, sets) for name in chosen for index in range(1, count)]
+            shared = gather(program, trainset, demos, self._grounding, self._sampling, pool)
             for attempt in range(TRIES):
                 wanted = self._round(program, shared, wanted, chosen, previous or {}, pool, last=attempt == TRIES - 1)
         return chosen
@@ -162,7 +168,7 @@ class GroundedProposer:
                 pool.emit(ev.InstructionProposed(proposal.predictor, len(own), text, "proposed", proposal.tip))
                 own.append(text)
             else:
-                again.append(replace(proposal, rollout=proposal.rollout + 1000))
+                again.append(replace(proposal, rollout=proposal.rollout + 1))
 
         pool.each(ask, wanted, take)
         return again
@@ -170,7 +176,7 @@ class GroundedProposer:
     def _wanted(self, name: str, index: int, sets: Sequence[DemoSet]) -> Proposal:
         tip = self._rng.choice(list(TIPS)) if self._grounding.tip_aware else "none"
         demos = self._task_demos(name, index, sets) if self._grounding.fewshot_aware else ""
-        return Proposal(name, index, tip, demos, index)
+        return Proposal(name, index, tip, demos, self._rng.randint(0, LARGEST_ROLLOUT))
 
     def _given(
         self,

@@ -113,6 +113,7 @@ class Schedule:
         examples: size of the validation set.
         minibatch_size: examples per trial, or None to evaluate every trial fully.
         full_eval_steps: trials between two full evaluations.
+        order: all examples in the order that minibatches are drawn from; empty is their own.
         evaluations: of a search that spends single examples: how many it may run in all.
         full: examples that a full evaluation stands on, for such a search; at most ``examples``.
         level: whether the baseline is in the end to be evaluated as far as the winner.
@@ -123,6 +124,7 @@ class Schedule:
     examples: int
     minibatch_size: int | None
     full_eval_steps: int = 5
+    order: tuple[int, ...] = ()
     evaluations: int = 0
     full: int = 0
     level: bool = True

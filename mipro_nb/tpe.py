@@ -37,12 +37,12 @@ class MiproStrategy:
 
     depth = 1
 
-    def __init__(self, candidates: Candidates, schedule: Schedule, seed: int) -> None:
+    def __init__(self, candidates: Candidates, schedule: Schedule, seed: int, rng: random.Random | None = None) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._candidates, self._schedule = candidates, schedule
-        self._rng = random.Random(f"minibatch/{seed}")
+        self._rng = rng if rng is not None else random.Random(seed)
         self._known: dict[Choice, _Known] = {}
         self._trials = 0
         self._asked, self._wanted = 0, schedule.num_trials
@@ -121,12 +121,13 @@ class MiproStrategy:
     def _combinations(self) -> Generator[Work, float | None, None]:
         """Up to the wanted number of combinations, the full evaluations of the best of them in between."""
         schedule, everything = self._schedule, tuple(range(self._schedule.examples))
+        order = schedule.order or everything
         batch = schedule.minibatch_size
         while self._asked < self._wanted and not self._exhausted():
             self._asked += 1
             trial = self._study.ask(self._space)
             choice = self._choice(trial.params)
-            chosen = everything if batch is None else tuple(self._rng.sample(everything, batch))
+            chosen = everything if batch is None else tuple(self._rng.sample(order, batch))
             score = yield self._trial("full" if batch is None else "minibatch", choice, chosen)
             if score is None:
                 self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)

@@ -12,6 +12,8 @@ import pytest
 os.environ.setdefault("MIPRO_NB_CACHE", os.path.join(tempfile.gettempdir(), "mipro_nb_tests"))
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
+collect_ignore = ["record_golden.py"]  # needs dspy
+
 
 @pytest.fixture(autouse=True)
 def _fresh_settings() -> Iterator[None]:

@@ -29,7 +29,7 @@ def make(wanted, *, student=None, replies=right, train=None, **options):
 
 
 def recipe(size=2, origin="bootstrapped", count=12):
-    return Recipe(origin, tuple(range(count)), size, 0)
+    return Recipe(origin, tuple(range(count)), size)
 
 
 def test_the_sets_are_those_of_dspy():
@@ -44,12 +44,21 @@ def test_the_sets_are_those_of_dspy():
     ("bootstrapped", "labeled", "origins"),
     [
         (0, 4, ["none", "labeled", "labeled", "labeled"]),
-        (4, 0, ["none", "bootstrapped", "shuffled", "shuffled"]),
+        (4, 0, ["none", "shuffled", "bootstrapped", "shuffled"]),
         (1, 1, ["none", "labeled", "bootstrapped", "shuffled"]),
     ],
 )
 def test_labeled_only_and_bootstrapped_only_fill_the_count(bootstrapped, labeled, origins):
     assert [r.origin for r in recipes(4, 20, bootstrapped, labeled, random.Random(0))] == origins
+
+
+def test_the_seed_settles_the_shuffled_sets_alone():
+    one, other = (recipes(6, 20, 4, 4, random.Random(seed)) for seed in (0, 1))
+    assert one[:3] == other[:3]
+    assert all(a.order != b.order for a, b in zip(one[3:], other[3:], strict=True))
+    labeled, again = (recipes(3, 20, 0, 4, random.Random(seed))[2] for seed in (0, 1))
+    assert labeled == again
+    assert labeled.order != tuple(range(20))
 
 
 def test_one_set_is_the_empty_one():

@@ -21,7 +21,7 @@ def test_a_magic_cell_from_start_to_end(page):
     page.shows(page.output(2), "Predict running")
     page.open_door()
     page.shows(page.output(1), "MIPROv2 · Predict · finished", "best on validation")
-    assert "answer 3" in page.ask(2, "print(mine(q='item 3').a, mine_run.status)")
+    assert "answer 5" in page.ask(2, "print(mine(q='item 5').a, mine_run.status)")
     page.ask(2, "mine_run")
     page.state(page.view(2), "Finished")
 

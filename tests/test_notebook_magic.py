@@ -458,6 +458,8 @@ def test_runs_are_listed_with_their_status_and_difference(shell, capsys):
 
 def test_texts_of_an_lm_cannot_command_the_terminal(shell, capsys):
     def nasty(messages):
+        if "<b>" in messages[0]["content"]:
+            return f"a: answer {messages[-1]['content'].split()[-1]}"  # so that it becomes the best
         found = reply(messages)
         return found.replace("Answer with care", "Answer \x1b[2J<b>with care") if "care" in found else found
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from programs import TwoSteps, fake, is_proposal, reply, rows
 
@@ -145,7 +147,8 @@ def test_every_predictor_gets_its_own():
     program = TwoSteps()
     names = [name for name, _ in program.named_predictors()]
     empty = [DemoSet("none", dict.fromkeys(names, ()), dict.fromkeys(names, 0))]
-    found, lm, _ = propose(program=program, sets=empty)
+    number = itertools.count()  # two proposals may be asked for in the same words
+    found, lm, _ = propose(program=program, sets=empty, replies=lambda m: f"Answer in style {next(number)}.")
     assert list(found) == ["hint", "answer"]
     assert all(len(texts) == 3 for texts in found.values())
     assert any("module: hint = Predict('q: str -> hint: str')" in prompt for prompt in proposals(lm))

@@ -425,17 +425,21 @@ def test_max_cost_is_a_positive_number(wrong):
 
 def test_stop_in_an_outage_is_a_stop():
     """Calls that are being retried come back as not asked: that must not count as errors."""
-    calls = []
+    down, refused = threading.Event(), []
 
     def dies(messages):
-        calls.append(1)
-        if len(calls) > 45:
+        if down.is_set():
+            refused.append(1)
             raise LMUnavailable("down")
         return reply(messages)
 
+    def breaks(event):
+        if isinstance(event, ev.TrialStarted):
+            down.set()
+
     lm = fake(replies=dies, retry_wait=30.0)
-    run = start(lm, minibatch_size=25)
-    until(lambda: len(calls) > 60)
+    run = start(lm, listeners=[breaks])
+    until(lambda: len(refused) > 15)  # more than max_errors
     run.stop()
     run.result(PATIENCE)
     assert run.status == "stopped"
