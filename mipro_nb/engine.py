@@ -158,7 +158,7 @@ class Execution:
         count = job.plan.num_instructions
         self.emit(ev.StageStarted("propose", count * len(job.student.predictors)))
         grounding, temperature = job.options.grounding, job.params.init_temperature
-        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, self._rng)
+        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, rng=self._rng)
         return proposer.propose(job.student, job.bootstrapping.trainset, sets, count, pool)
 
     def _combine(self, sets: list[bootstrap.DemoSet], instructions: dict[str, list[str]]) -> Candidates:
