@@ -22,7 +22,7 @@ from mipro_nb.events import PosteriorUpdated
 from mipro_nb.posterior import Outlook, Posterior, Scales
 from mipro_nb.results import Results, row_of
 from mipro_nb.search import Candidates, Choice, Limits, Schedule, Work
-from mipro_nb.summary import neighbours, summary, swapped
+from mipro_nb.summary import neighbours, parts, summary, swapped
 
 CHUNK = 8  # examples that a combination gets at a time
 ARMS = 4  # combinations in a round, at least
@@ -39,16 +39,23 @@ class PairedStrategy:
     """Spends (combination, example) pairs where they tell most about which combination is best.
 
     Args:
+        rng: draws the order of the examples, the first combinations and, if asked to, from the posterior.
+        limits: what a person sets on prompts.
         rule: ``ucb`` or ``thompson``.
     """
 
     depth = 2
 
     def __init__(
-        self, candidates: Candidates, schedule: Schedule, seed: int, limits: Limits | None = None, rule: str = "ucb"
+        self,
+        candidates: Candidates,
+        schedule: Schedule,
+        rng: random.Random,
+        limits: Limits | None = None,
+        rule: str = "ucb",
     ) -> None:
         self._candidates, self._schedule, self._limits, self._rule = candidates, schedule, limits or Limits(), rule
-        self._rng = random.Random(f"paired/{seed}")
+        self._rng = rng
         self._results = Results(self._rng.sample(range(schedule.examples), schedule.examples))
         self._chunk = max(1, min(CHUNK, schedule.examples // 4))
         self._arms = min(16, max(ARMS, schedule.evaluations // 32 // CHUNK))
@@ -86,7 +93,7 @@ class PairedStrategy:
         return self._told(work)
 
     def keep(self, work: Work, scores: Mapping[int, float]) -> float | None:
-        self._results.add(work.choice, work.new, scores)
+        self._results.add(work.choice, scores, scores)
         self._results.forget(work.choice, [e for e in work.new if e not in scores])
         self._spent -= len(work.new) - len(scores)
         return self._told(work)
@@ -251,10 +258,7 @@ class PairedStrategy:
 
     def _pool(self, leader: Choice | None) -> tuple[list[Choice], list[int]]:
         """The combinations to look at, and the places of those with examples left."""
-        if self._size() <= POOL or leader is None:
-            pool = self._everything()
-        else:
-            pool = self._around(leader)
+        pool = self._everything() if leader is None or self._size() <= POOL else self._around(leader)
         pool = [choice for choice in pool if self._allowed(choice)]
         return pool, [n for n, one in enumerate(pool) if not self._results.exhausted(one)]
 
@@ -263,9 +267,9 @@ class PairedStrategy:
 
     def _everything(self) -> list[Choice]:
         """All combinations that differ in what they say."""
-        parts = (*self._candidates.instructions, *self._candidates.demos)
+        sizes = [len(options) for options in (*self._candidates.instructions, *self._candidates.demos)]
         places = len(self._candidates.predictors)
-        every = (Choice(row[:places], row[places:]) for row in itertools.product(*(range(len(p)) for p in parts)))
+        every = (Choice(row[:places], row[places:]) for row in itertools.product(*map(range, sizes)))
         return list(dict.fromkeys(map(self._same, every)))
 
     def _around(self, leader: Choice) -> list[Choice]:
@@ -324,13 +328,12 @@ class PairedStrategy:
 
     def _with_leader(self, instructions: Sequence[int], demos: Sequence[int]) -> list[Choice]:
         """Put each new candidate into the leader."""
-        leader, new = self._leader(), []
-        for place, before in enumerate(instructions):
-            for index in range(before, len(self._candidates.instructions[place])):
-                new.append(swapped(leader, place, "instruction", index))
-        for place, before in enumerate(demos):
-            for index in range(before, len(self._candidates.demos[place])):
-                new.append(swapped(leader, place, "demos", index))
+        leader, known = self._leader(), {"instruction": instructions, "demos": demos}
+        new = [
+            swapped(leader, place, kind, index)
+            for place, kind, index in parts(self._candidates)
+            if index >= known[kind][place]
+        ]
         room = max(0, (self._budget - self._spent - self._owed(leader)) // self._chunk)
         return [one for one in dict.fromkeys(map(self._same, new)) if self._allowed(one)][:room]
 

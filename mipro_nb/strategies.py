@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from mipro_nb.search import Candidates, Limits, Schedule, Strategy
 
 SEARCHES = {
@@ -11,12 +13,19 @@ SEARCHES = {
 }
 
 
-def strategy(name: str, candidates: Candidates, schedule: Schedule, seed: int, limits: Limits) -> Strategy:
-    """Make a search; ``name`` is one of ``SEARCHES``."""
+def strategy(
+    name: str, candidates: Candidates, schedule: Schedule, seed: int, rng: random.Random, limits: Limits
+) -> Strategy:
+    """Make a search.
+
+    Args:
+        name: one of ``SEARCHES``.
+        rng: the run's draws.
+    """
     if name == "mipro":
         from mipro_nb.tpe import MiproStrategy
 
-        return MiproStrategy(candidates, schedule, seed)
+        return MiproStrategy(candidates, schedule, seed, rng)
     from mipro_nb.paired import PairedStrategy
 
-    return PairedStrategy(candidates, schedule, seed, limits, "thompson" if name == "thompson" else "ucb")
+    return PairedStrategy(candidates, schedule, rng, limits, "thompson" if name == "thompson" else "ucb")
