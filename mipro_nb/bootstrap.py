@@ -33,7 +33,7 @@ class DemoSet:
     """A demo set of the whole program.
 
     Attributes:
-        origin: ``none``, ``student``, ``labeled``, ``bootstrapped`` or ``shuffled``.
+        origin: as of ``events.DemosBootstrapped``.
         demos: per predictor name the demos, the bootstrapped ones first.
         bootstrapped: per predictor name how many of them are traces of the teacher's.
     """
@@ -61,6 +61,7 @@ class Bootstrapping:
         max_labeled: demos in a set at most, filled up with labeled ones.
         threshold: a numeric score that a trace must reach; None keeps the best by score.
         rounds: attempts per example; those after the first sample at temperature 1.
+        frozen: names of predictors that keep the demos they have.
     """
 
     student: Module
@@ -71,6 +72,7 @@ class Bootstrapping:
     threshold: float | None = None
     rounds: int = 1
     max_errors: int = 10
+    frozen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,25 @@ def recipes(count: int, size: int, bootstrapped: int, labeled: int, rng: random.
     return made
 
 
-def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool) -> list[DemoSet]:
+def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, first: int = 0) -> list[DemoSet]:
     """Make the sets, side by side, and tell about them in order.
 
     A student that comes with demos keeps them as the last set.
 
+    Args:
+        first: number of the first set; later sets, beyond those that the student's own is the last of, have another.
+
     Raises:
         TooManyErrors: the teacher's calls failed on more than ``max_errors`` examples.
     """
-    names = [name for name, _ in job.student.named_predictors()]
+    predictors = job.student.named_predictors()
     sets: list[DemoSet] = []
     said = False
+    own = {name: tuple(predictor.demos) for name, predictor in predictors}
+    for name in () if first else job.frozen:  # its own demos are its only set
+        origin = "student" if own[name] else "none"
+        tell(pool.emit, 0, DemoSet(origin, own, dict.fromkeys(own, 0)), [name])
+    names = [name for name, _ in predictors if name not in job.frozen]
 
     def take(found: Bootstrapped) -> None:
         nonlocal said
@@ -127,28 +137,28 @@ def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool) -> list[
         if numeric and job.threshold is None and not said:
             said = True
             pool.emit(ev.Noted("bootstrap", NUMERIC))
-        _tell(pool.emit, len(sets) - 1, found.made, names)
+        tell(pool.emit, first + len(sets) - 1, found.made, names)
 
     pool.each(lambda recipe: _make(job, recipe, pool.tell), wanted, take)
-    if any(predictor.demos for predictor in job.student.predictors):
-        own = {name: tuple(predictor.demos) for name, predictor in job.student.named_predictors()}
-        sets.append(DemoSet("student", own, dict.fromkeys(names, 0)))
-        _tell(pool.emit, len(sets) - 1, sets[-1], names)
+    if not first and any(own.values()):
+        sets.append(DemoSet("student", own, dict.fromkeys(own, 0)))
+        tell(pool.emit, len(sets) - 1, sets[-1], names)
     return sets
 
 
-def _tell(emit: ev.Listener, number: int, made: DemoSet, names: Sequence[str]) -> None:
+def tell(emit: ev.Listener, number: int, made: DemoSet, names: Sequence[str]) -> None:
+    """Emit a demo set's event for each of these predictors."""
     for name in names:
         demos = tuple(plain(fields_of(demo)) for demo in made.demos[name])
         emit(ev.DemosBootstrapped(name, number, made.origin, demos, made.bootstrapped[name]))
 
 
-def _make(job: Bootstrapping, recipe: Recipe, tell: ev.Listener) -> Bootstrapped:
+def _make(job: Bootstrapping, recipe: Recipe, say: ev.Listener) -> Bootstrapped:
     names = [name for name, _ in job.student.named_predictors()]
     if recipe.origin == "none":
         empty: dict[str, tuple[Example, ...]] = dict.fromkeys(names, ())
         return Bootstrapped(DemoSet("none", empty, dict.fromkeys(names, 0)), ())
-    traces, attempts = _traces(job, recipe, tell) if recipe.size else ({}, [])
+    traces, attempts = _traces(job, recipe, say) if recipe.size else ({}, [])
     used = {result.example for result, kept, _ in attempts if kept}
     demos: dict[str, tuple[Example, ...]] = {}
     rest = [job.trainset[i] for i in recipe.order if i not in used]

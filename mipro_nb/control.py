@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 from mipro_nb.errors import check_range
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A person's own instruction for a predictor."""
+
+    predictor: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Banned:
+    """A candidate that a person wants no more of; ``kind`` is instruction or demos."""
+
+    predictor: str
+    kind: str
+    index: int
+
+
+Wish = Added | Banned
 
 
 class Control:
@@ -20,6 +41,7 @@ class Control:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._more = 0
+        self._wishes: list[Wish] = []
 
     @property
     def stop_reason(self) -> str | None:
@@ -50,6 +72,17 @@ class Control:
         with self._lock:
             self._more += num_trials
             self._reason = None
+
+    def wish(self, wish: Wish) -> None:
+        """Ask for a change of the candidates."""
+        with self._lock:
+            self._wishes.append(wish)
+
+    def take_wishes(self) -> list[Wish]:
+        """Return the changes that were asked for since the last time."""
+        with self._lock:
+            wishes, self._wishes = self._wishes, []
+        return wishes
 
     def take_more(self) -> int:
         """Return how many trials were asked for since the last time."""

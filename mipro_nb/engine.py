@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mipro_nb import bootstrap
+from mipro_nb import bootstrap, estimate
 from mipro_nb import events as ev
-from mipro_nb.control import Control
+from mipro_nb.control import Added, Control, Wish
 from mipro_nb.errors import ConfigError, LMError, TooManyErrors
 from mipro_nb.evaluate import evaluate
 from mipro_nb.eventlog import EventLog
@@ -22,10 +22,12 @@ from mipro_nb.opening import started
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
-from mipro_nb.search import Candidates, Choice, Schedule, Strategy, Work
+from mipro_nb.recombine import recombine
+from mipro_nb.renewal import Renewal, combined
+from mipro_nb.search import Candidates, Choice, Limits, Schedule, Strategy, Work
 from mipro_nb.searching import Searching
 from mipro_nb.settings import context
-from mipro_nb.strategies import STRATEGIES
+from mipro_nb.strategies import strategy as make_strategy
 from mipro_nb.telling import names_of, report
 from mipro_nb.verdict import judge
 
@@ -120,9 +122,8 @@ class Execution:
 
     def _stages(self, pool: Pool) -> None:
         sets = self._bootstrap(pool)
-        instructions = self._propose(sets, pool)
-        self.candidates = self._combine(sets, instructions)
-        self._try_combinations(self._begin_search(self.candidates), pool)
+        self._propose(sets, pool)
+        self._try_combinations(self._begin_search(sets), pool)
 
     def _stop(self) -> str | None:
         """Return why to stop, if there is a reason; called again and again, so pauses are told here too."""
@@ -149,34 +150,42 @@ class Execution:
 
     def _bootstrap(self, pool: Pool) -> list[bootstrap.DemoSet]:
         """Stage 1."""
-        self.emit(ev.StageStarted("bootstrap", len(self.job.recipes)))
-        return bootstrap.demo_sets(self.job.bootstrapping, self.job.recipes, pool)
+        job = self.job
+        self.emit(ev.StageStarted("bootstrap", len(job.recipes) + job.recombined))
+        sets = bootstrap.demo_sets(job.bootstrapping, job.recipes, pool)
+        return sets + recombine(job.bootstrapping, sets, job.recombined, self._rng, self.emit)
 
-    def _propose(self, sets: list[bootstrap.DemoSet], pool: Pool) -> dict[str, list[str]]:
+    def _propose(self, sets: list[bootstrap.DemoSet], pool: Pool) -> None:
         """Stage 2."""
         job = self.job
         count = job.plan.num_instructions
         self.emit(ev.StageStarted("propose", count * len(job.student.predictors)))
         grounding, temperature = job.options.grounding, job.params.init_temperature
-        proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, rng=self._rng)
-        return proposer.propose(job.student, job.bootstrapping.trainset, sets, count, pool)
+        self._proposer = GroundedProposer(
+            job.prompt_model, grounding, temperature, job.seed, job.options.keep, rng=self._rng
+        )
+        train, frozen = job.bootstrapping.trainset, job.options.freeze
+        self._proposer.propose(job.student, train, sets, count, pool, frozen=frozen)
 
-    def _combine(self, sets: list[bootstrap.DemoSet], instructions: dict[str, list[str]]) -> Candidates:
-        names = tuple(name for name, _ in self.job.student.named_predictors())
-        texts = tuple(tuple(instructions[name]) for name in names)
-        zeros = tuple(0 for _ in names)
-        if self.job.zero_shot:  # demos stay as the student brought them, if it did
-            return Candidates(names, texts, (), Choice(zeros))
-        demos = tuple(tuple(made.demos[name] for made in sets) for name in names)
-        own = next((place for place, made in enumerate(sets) if made.origin == "student"), 0)
-        return Candidates(names, texts, demos, Choice(zeros, tuple(own for _ in names)))
-
-    def _begin_search(self, candidates: Candidates) -> Strategy:
+    def _begin_search(self, sets: list[bootstrap.DemoSet]) -> Strategy:
         """Stage 3."""
         job, plan = self.job, self.job.plan
+        self.candidates = combined(job, self.history.instructions, sets)
         self.emit(ev.StageStarted("search", plan.trials_shown))
-        schedule = Schedule(plan.num_trials, len(job.valset), plan.minibatch_size, plan.full_eval_steps, job.order)
-        strategy: Strategy = STRATEGIES[job.params.search](candidates, schedule, job.seed, self._rng)
+        schedule = Schedule(
+            plan.num_trials,
+            len(job.valset),
+            plan.minibatch_size,
+            plan.full_eval_steps,
+            job.order,
+            plan.evaluations or 0,
+            job.full,
+            level=not job.testset,
+            rounds=len(plan.later_instructions),
+        )
+        options = job.options
+        limits = Limits(options.max_prompt_tokens, options.token_price, estimate.rest_tokens(job))
+        strategy = make_strategy(job.params.search, self.candidates, schedule, job.seed, self._rng, limits)
         params = job.params
         self._searching = Searching(
             strategy,
@@ -188,19 +197,43 @@ class Execution:
             self._with,
             lambda: self._take_wishes(strategy),
         )
+        self._renewal = Renewal(job, self._proposer, sets, self.history, self.emit)
         self._strategy = strategy
         return strategy
 
     def _try_combinations(self, strategy: Strategy, pool: Pool) -> None:
         assert self._searching is not None
         self._searching.run(pool)
+        while strategy.wants:
+            self._renewal.propose(self.best_program(), pool)
+            self._grow(strategy)
+            self._searching.run(pool)
+        self._renewal.remember()
         if self.job.testset:
             self._verdict(pool)
+
+    def _grow(self, strategy: Strategy) -> None:
+        self.candidates = self._renewal.candidates()
+        strategy.grow(self.candidates)
 
     def _take_wishes(self, strategy: Strategy) -> None:
         """Do what people have asked for since the last round."""
         if more := self.control.take_more():
             self._extend(strategy, more)
+        for wish in self.control.take_wishes():
+            try:
+                self._grant(wish, strategy)
+            except ConfigError as error:
+                self.emit(ev.Noted("search", str(error)))
+
+    def _grant(self, wish: Wish, strategy: Strategy) -> None:
+        if isinstance(wish, Added):
+            self._renewal.add(wish)
+            self._grow(strategy)
+            return
+        place = [name for name, _ in self.job.student.named_predictors()].index(wish.predictor)
+        strategy.ban(place, wish.kind, wish.index)
+        self.emit(ev.CandidateBanned(wish.predictor, wish.kind, wish.index))
 
     def _extend(self, strategy: Strategy, num_trials: int) -> None:
         plan = self.job.plan

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mipro_nb import adapter
 from mipro_nb.asking import TRIES
+from mipro_nb.effort import HARDER_RUNS
 from mipro_nb.example import Example, fields_of
 from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS
 from mipro_nb.instruction import LONGEST_INSTRUCTION
@@ -102,12 +103,17 @@ def _bootstrap_runs(job: Job) -> Range:
         if recipe.size:
             wanted = min(recipe.size, everything)
             runs += Range(wanted, min(wanted / LIKELY_PASSES, everything), everything)
+    if any(recipe.size for recipe in job.recipes) and not job.zero_shot:
+        tried = len(job.plan.later_instructions) * min(HARDER_RUNS, everything)
+        runs += Range(0, tried, tried)
     return runs
 
 
 def _search_runs(job: Job) -> Range:
     """Program runs: at least the baseline, at most every trial on examples that are new to it."""
     everything = len(job.valset)
+    if (evaluations := job.plan.evaluations) is not None:
+        return Range(min(everything, evaluations), evaluations, evaluations)
     if job.plan.minibatch_size is None:
         most = everything * (1 + job.plan.num_trials)
     else:
@@ -131,10 +137,11 @@ def _spend(runs: Range, program: Module, job: Job) -> Estimate:
 
 
 def _proposals(job: Job) -> Estimate:
-    if job.plan.num_instructions < 2:
-        return Estimate()
+    each = job.plan.num_instructions - 1 + sum(job.plan.later_instructions)
     predictors = len(job.student.predictors)
-    wanted = predictors * (job.plan.num_instructions - 1)
+    wanted = (predictors - len(set(job.options.freeze))) * each
+    if wanted < 1:
+        return Estimate()
     repaired = Range(1, 1, 2)  # a reply that holds nothing but other fields' names is asked for again
     calls = Range(wanted, wanted, wanted * TRIES)
     grounding, everything = job.options.grounding, len(job.bootstrapping.trainset)
@@ -148,6 +155,17 @@ def _proposals(job: Job) -> Estimate:
     prompt = Range(200, 2_500, longest) * TOKENS_PER_CHARACTER
     most = _longest_reply(job.prompt_model)
     return _estimate(calls, calls * prompt, calls * Range(0, min(120, most), most), job.prompt_model)
+
+
+def rest_tokens(job: Job) -> float:
+    """Return about how many tokens the program's prompts hold beside instructions and demos."""
+    rows = [*job.bootstrapping.trainset[:200], *job.valset[:200]]
+    total = 0.0
+    for predictor in job.student.predictors:
+        own = len(predictor.signature.instructions) * TOKENS_PER_CHARACTER.likely
+        bare = _prompt_tokens(predictor, rows, 0).likely - LIKELY_INSTRUCTION * TOKENS_PER_CHARACTER.likely
+        total += max(0.0, bare - own)
+    return total
 
 
 def _estimate(calls: Range, prompt: Range, completion: Range, lm: LM | None) -> Estimate:

@@ -109,7 +109,8 @@ class DemosBootstrapped(Event):
     """A demo set of one predictor is ready.
 
     Attributes:
-        origin: ``none``, ``student``, ``labeled``, ``bootstrapped`` or ``shuffled``.
+        origin: ``none``, ``student``, ``labeled``, ``bootstrapped``, ``shuffled``; ``recombined`` from the traces of
+            other sets; ``harder``, of examples that only the best program so far solved.
         demos: the fields of each demo; ``bootstrapped`` counts those that are the teacher's traces.
     """
 

@@ -19,7 +19,7 @@ from mipro_nb.plan import Job, Plan, check_lms, make_job
 from mipro_nb.run import Run
 from mipro_nb.scoring import Metric
 from mipro_nb.settings import settings
-from mipro_nb.strategies import STRATEGIES
+from mipro_nb.strategies import SEARCHES
 
 M = TypeVar("M", bound=Module)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,7 +68,12 @@ class MIPROv2:
         init_temperature: the proposer's sampling temperature, 0 to 2.
         metric_threshold: score in [0, 1] that a bootstrapped demo must reach; None keeps what the metric calls true,
             and of numeric scores the best.
-        search: the strategy, ``"mipro"``.
+        search: ``"paired"`` spends the LM calls that MIPROv2 would take on chunks of examples for the combinations that
+            may be best by a Bayesian model of all results, among more candidates unless ``num_candidates`` is given,
+            on the whole validation set; ``"thompson"`` is the same with random draws from the model; ``"mipro"`` is
+            MIPROv2's own search, with dspy's decisions.
+        proposals: ``"learn"`` goes on proposing while it searches, in the light of scores and failures; ``"once"``
+            proposes before the search alone. None is learn, but for ``search="mipro"``.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -99,11 +104,12 @@ class MIPROv2:
         seed: int = 9,
         init_temperature: float = 1.0,
         metric_threshold: float | None = None,
-        search: str = "mipro",
+        search: str = "paired",
+        proposals: str | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name != "self"}
         self._params = Params(**given)
-        check_params(self._params, list(STRATEGIES))
+        check_params(self._params, list(SEARCHES))
 
     def get_params(self) -> dict[str, Any]:
         """Return the constructor's settings by name."""

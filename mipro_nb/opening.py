@@ -14,7 +14,17 @@ from mipro_nb.options import Options, Params
 from mipro_nb.plan import Job, Plan
 from mipro_nb.saving import versions
 
-UNTOLD = ("trainset", "valset", "testset", "listeners", "stop", "run_dir")  # no settings: data, and what only looks on
+PLANNED = tuple(field.name for field in fields(Plan))
+LATER = ("evaluations", "later_instructions")  # not told by the logs of the first versions
+UNTOLD = (
+    "trainset",
+    "valset",
+    "testset",
+    "listeners",
+    "stop",
+    "run_dir",
+    "memory",
+)  # no settings: data, and what only looks on
 
 
 def started(job: Job) -> ev.RunStarted:
@@ -51,6 +61,8 @@ def _plain(value: Any) -> Any:
     """Write a setting as a plain value: an LM by its model's name, a function or program by its name."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, list | tuple):
+        return list(value)
     if isinstance(value, LM):
         return value.model
     return getattr(value, "__name__", type(value).__name__)
@@ -59,9 +71,12 @@ def _plain(value: Any) -> Any:
 def plan_of(event: ev.RunStarted) -> Plan | None:
     """Return the plan that a run's first event tells; None for a log that holds none, or another version's."""
     try:
-        known = {field.name: event.plan[field.name] for field in fields(Plan)}
+        known: dict[str, Any] = {name: event.plan[name] for name in PLANNED if name in event.plan or name not in LATER}
         stages = {name: _estimate(told) for name, told in known["stages"].items()}
-        return Plan(**{**known, "stages": stages, "remarks": tuple(known["remarks"])})
+        tuples: dict[str, Any] = {
+            name: tuple(known[name]) for name in ("remarks", "later_instructions") if name in known
+        }
+        return Plan(**{**known, **tuples, "stages": stages})
     except (KeyError, TypeError, AttributeError):
         return None
 

@@ -17,6 +17,7 @@ from mipro_nb.scoring import Metric, check_metric, check_threshold
 
 LARGEST_SEED = 2**32 - 1  # what NumPy, and so Optuna, takes
 MINIBATCH = 35  # examples
+PROPOSALS = ("learn", "once")
 AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, validation examples at most
 
 
@@ -24,8 +25,8 @@ AUTO = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}  # n, valid
 class Options:
     """The keywords of ``compile``, ``start`` and ``plan``, in one place; ``optimize`` takes them too.
 
-    Defaults are those of dspy 3.4.1 (teleprompt/mipro_optimizer_v2.py); ``testset``, ``max_cost``, ``listeners``,
-    ``stop`` and ``run_dir`` are added.
+    Defaults are those of dspy 3.4.1 (teleprompt/mipro_optimizer_v2.py); ``testset``, and what stands from
+    ``max_cost`` on, are added.
 
     Attributes:
         trainset: Examples for demos and proposals, 1 or more; 2 or more without a valset.
@@ -51,6 +52,14 @@ class Options:
         listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
         run_dir: a directory, there already or to be made, that gets ``events.jsonl`` and ``program.json``.
+        keep: texts that every proposed instruction must hold, word for word.
+        freeze: names of predictors that stay as they are.
+        max_prompt_tokens: the longest that the program's prompts may be together, in tokens, about (4 characters
+            each); combinations that are longer aren't tried. None is no limit.
+        token_price: score, as a fraction, that 1,000 tokens of prompt must be worth, 0 or more: 0.01 prefers a program
+            that is shorter by 1,000 tokens to one that scores 1 point more.
+        memory: a JSON file, there already or to be made, that keeps over runs which ways of asking for instructions
+            worked.
     """
 
     trainset: Sequence[Example]
@@ -74,6 +83,11 @@ class Options:
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
     run_dir: str | os.PathLike[str] | None = None
+    keep: Sequence[str] = ()
+    freeze: Sequence[str] = ()
+    max_prompt_tokens: int | None = None
+    token_price: float = 0.0
+    memory: str | os.PathLike[str] | None = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -104,6 +118,14 @@ class Options:
             path = isinstance(where, str | os.PathLike)
             if not path or (os.path.exists(where) and not os.path.isdir(where)):
                 raise ConfigError(f"run_dir={where!r}: the path of a directory is needed, there already or to be made.")
+        for name, texts in (("keep", options.keep), ("freeze", options.freeze)):
+            if isinstance(texts, str) or not all(isinstance(text, str) and text.strip() for text in texts):
+                raise ConfigError(f"{name}={texts!r}: a list of texts is needed, as in {name}=['...'].")
+        if options.max_prompt_tokens is not None:
+            check_range("max_prompt_tokens", options.max_prompt_tokens, 1)
+        price = options.token_price
+        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= 1:
+            raise ConfigError(f"token_price={price!r}: score per 1,000 tokens, a number from 0 to 1, is needed.")
         if options.stop is not None and not callable(options.stop):
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):
@@ -140,6 +162,7 @@ class Params:
     init_temperature: float
     metric_threshold: float | None
     search: str
+    proposals: str | None
 
 
 def check_params(params: Params, strategies: Sequence[str]) -> None:
@@ -148,6 +171,10 @@ def check_params(params: Params, strategies: Sequence[str]) -> None:
     if params.auto is not None:
         check_choice("auto", params.auto, AUTO)
     check_choice("search", params.search, strategies)
+    if params.proposals is not None:
+        check_choice("proposals", params.proposals, PROPOSALS)
+        if params.proposals == "learn" and params.search == "mipro":
+            raise ConfigError("proposals='learn' needs candidates that grow, which search='mipro' can't: drop one.")
     for name in ("max_bootstrapped_demos", "max_labeled_demos", "max_errors"):
         check_range(name, getattr(params, name), 0)
     check_range("seed", params.seed, 0, LARGEST_SEED)

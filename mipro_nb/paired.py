@@ -244,10 +244,16 @@ class PairedStrategy:
         return self._model
 
     def _leader(self) -> Choice:
-        """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten."""
+        """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.
+
+        Once the evaluations are spent, one that was looked at a few times only can't win any more.
+        """
         model = self._posterior()
         baseline = self._candidates.baseline
-        tried = [choice for choice in self._tried if self._allowed(choice) or choice == baseline]
+        tried = [choice for choice in self._tried if self._allowed(choice)]
+        if self._spent >= self._budget and not self._flying:
+            enough = [choice for choice in tried if 2 * len(self._results.met(choice)) >= self._schedule.full]
+            tried = enough or tried
         if baseline not in tried:
             tried.append(baseline)
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))

@@ -1,7 +1,7 @@
 """What a run will do, settled before the first call: sizes, trials, and the checked inputs.
 
-The numbers are those of dspy 3.4.1's MIPROv2 (teleprompt/mipro_optimizer_v2.py): auto modes, the
-trials' formula, minibatches, the split when no validation set is given.
+The numbers are those of ``effort``; the split when no validation set is given is that of dspy 3.4.1's MIPROv2
+(teleprompt/mipro_optimizer_v2.py), shuffled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from mipro_nb import checks, data, estimate
 from mipro_nb.bootstrap import CONTEXT_DEMOS, Bootstrapping, Recipe, recipes
-from mipro_nb.errors import ConfigError, DataError
+from mipro_nb.effort import Effort, paired, trials_for
+from mipro_nb.errors import ConfigError, DataError, check_choice
 from mipro_nb.estimate import Estimate
 from mipro_nb.evaluate import threads
 from mipro_nb.example import Example, input_keys_of
@@ -35,8 +36,8 @@ class Plan:
 
     Attributes:
         auto: the mode, or None when the numbers were given.
-        num_trials: combinations to try.
-        num_instructions, num_demo_sets: candidates per predictor, the program's own included.
+        num_trials: combinations to try; of a search that counts evaluations, what MIPROv2's would try.
+        num_instructions, num_demo_sets: candidates per predictor before the search, the program's own included.
         minibatch_size: examples per trial; None: every trial is evaluated fully.
         full_eval_steps: trials between full evaluations.
         sizes: examples in the ``training``, ``validation`` and ``test`` set.
@@ -44,6 +45,9 @@ class Plan:
             ``likely``, ``high``) of ``calls``, ``prompt_tokens``, ``completion_tokens`` and ``cost`` in US dollars
             (None: a price isn't known), see ``mipro_nb.estimate``.
         remarks: sentences on what about the data or the settings deserves a look.
+        evaluations: program runs that the search may make, each a combination on an example, about as many as
+            MIPROv2's trials take; None with ``search="mipro"``, which counts trials.
+        later_instructions: per predictor, how many instructions each later round of proposals asks for.
 
     >>> import mipro_nb as mn
     >>> from mipro_nb.testing import FakeLM
@@ -51,7 +55,7 @@ class Plan:
     >>> with mn.context(lm=FakeLM([])):
     ...     plan = mn.MIPROv2(mn.exact_match, auto="light").plan(mn.Predict("q -> a"), trainset=data)
     >>> print(str(plan).splitlines()[0])
-    10 trials of 35 examples each; per predictor 3 instructions and 6 demo sets; 20 training, 80 validation examples
+    420 evaluations; per predictor 8 instructions, later 4 + 4, and 12 demo sets; 20 training, 80 validation examples
     >>> plan.total.calls.low <= plan.total.calls.likely <= plan.total.calls.high, plan.total.cost.high
     (True, 0.0)
     """
@@ -65,6 +69,8 @@ class Plan:
     sizes: Mapping[str, int]
     stages: Mapping[str, Estimate]
     remarks: tuple[str, ...] = ()
+    evaluations: int | None = None
+    later_instructions: tuple[int, ...] = ()
 
     @property
     def total(self) -> Estimate:
@@ -73,16 +79,21 @@ class Plan:
 
     @property
     def trials_shown(self) -> int:
-        """Evaluations that the search will make at most: baseline, trials, full evaluations."""
+        """What the search's stage counts, at most: evaluations, or else baseline, trials and full evaluations."""
+        if self.evaluations is not None:
+            return self.evaluations
         if self.minibatch_size is None:
             return 1 + self.num_trials
         return 1 + self.num_trials + math.ceil(self.num_trials / self.full_eval_steps)
 
     def __str__(self) -> str:
         each = f"{self.minibatch_size} examples each" if self.minibatch_size else "all validation examples each"
+        later = f", later {' + '.join(map(str, self.later_instructions))}," if self.later_instructions else ""
         head = (
-            f"{self.num_trials} trials of {each}; per predictor {self.num_instructions} instructions and "
-            f"{self.num_demo_sets} demo sets; "
+            f"{self.num_trials} trials of {each}" if self.evaluations is None else f"{self.evaluations:,} evaluations"
+        )
+        head += (
+            f"; per predictor {self.num_instructions} instructions{later} and {self.num_demo_sets} demo sets; "
             + ", ".join(f"{count} {name}" for name, count in self.sizes.items() if count)
             + " examples"
         )
@@ -95,6 +106,8 @@ class Job:
     """A run, ready to go: every input checked, every default settled, nothing spent.
 
     Attributes:
+        recombined: demo sets that are made from the traces and labels of the others.
+        full: validation examples that a full evaluation stands on.
         order: of the validation examples, for drawing minibatches.
         rng: the run's draws, one stream from here to the end in dspy's order; a run goes on with a copy.
     """
@@ -107,6 +120,8 @@ class Job:
     zero_shot: bool
     bootstrapping: Bootstrapping
     recipes: Sequence[Recipe]
+    recombined: int
+    full: int
     valset: Sequence[Example]
     order: tuple[int, ...]
     testset: Sequence[Example]
@@ -116,12 +131,6 @@ class Job:
     num_threads: int
 
 
-def trials_for(predictors: int, n: int, zero_shot: bool) -> int:
-    """Return MIPROv2's number of trials: ``max(2 V log2 n, 1.5 n)``, V doubled when demos are searched too."""
-    variables = predictors if zero_shot else 2 * predictors
-    return max(1, int(max(2 * variables * math.log2(max(n, 1)), 1.5 * n)))
-
-
 def make_job(params: Params, student: Module, options: Options) -> Job:
     """Check everything and settle every default; see ``Options`` and ``MIPROv2``.
 
@@ -129,6 +138,8 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         ConfigError, DataError: what is wrong, named.
     """
     names = _check_student(student)
+    for name in options.freeze:
+        check_choice("freeze", name, names)
     seed = _first(options.seed, params.seed)
     bootstrapped = _first(options.max_bootstrapped_demos, params.max_bootstrapped_demos)
     labeled = _first(options.max_labeled_demos, params.max_labeled_demos)
@@ -136,6 +147,7 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     auto, n, num_trials = _effort(params, options, len(names), zero_shot)
     rng = random.Random(seed)
     trainset, valset, testset = _datasets(student, options, seed)
+    everything = valset[:LARGEST_VALSET]
     valset, order = _chosen(valset, auto, rng)
     remarks = checks.remarks({"trainset": trainset, "valset": valset, "testset": testset})
     if input_keys_of(trainset[0]) == frozenset(trainset[0]):
@@ -144,22 +156,31 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     unseen = zero_shot and not options.fewshot_aware_proposer  # nobody would look at the demos
     size = CONTEXT_DEMOS if zero_shot else bootstrapped
     sets = recipes(n, len(trainset), size, labeled, rng)[: 1 if unseen else n]
+    instructions = n if zero_shot or auto is None else n // 2
+    made = Effort(num_trials, instructions, len(sets), batch, options.minibatch_full_eval_steps)
+    if params.search != "mipro":
+        chosen = {"given": params.num_candidates is not None, "learn": params.proposals != "once"}
+        made = paired(made, len(valset), len(names), zero_shot, **chosen)
+        valset, order = everything, ()
     plan = Plan(
         auto=auto,
         num_trials=num_trials,
-        num_instructions=n if zero_shot or auto is None else n // 2,
-        num_demo_sets=len(sets) + any(predictor.demos for predictor in student.predictors),
+        num_instructions=made.num_instructions,
+        num_demo_sets=len(sets) + made.recombined + any(predictor.demos for predictor in student.predictors),
         minibatch_size=batch,
         full_eval_steps=options.minibatch_full_eval_steps,
         sizes={"training": len(trainset), "validation": len(valset), "test": len(testset)},
         stages={},
         remarks=tuple(remarks),
+        evaluations=made.evaluations,
+        later_instructions=made.later,
     )
     task_model = _first(params.task_model, settings().lm)
     with context(lm=task_model):
         workers = threads(params.num_threads, student)
     teacher = checked_teacher(student, _first(options.teacher, params.teacher))
-    demos = (params.metric, labeled, params.metric_threshold)
+    demos = {"max_labeled": labeled, "threshold": params.metric_threshold, "max_errors": params.max_errors}
+    bootstrapping = Bootstrapping(student, teacher, trainset, params.metric, **demos, frozen=tuple(options.freeze))
     job = Job(
         student=student,
         params=params,
@@ -167,8 +188,10 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         plan=plan,
         seed=seed,
         zero_shot=zero_shot,
-        bootstrapping=Bootstrapping(student, teacher, trainset, *demos, max_errors=params.max_errors),
+        bootstrapping=bootstrapping,
         recipes=sets,
+        recombined=made.recombined,
+        full=len(valset) if auto is None else min(len(valset), AUTO[auto][1]),
         valset=valset,
         order=order,
         testset=testset,

@@ -97,6 +97,7 @@ class GroundedProposer:
         count: int,
         pool: Pool,
         previous: Mapping[str, Sequence[tuple[str, float]]] | None = None,
+        frozen: Sequence[str] = (),
     ) -> dict[str, list[str]]:
         """Return by predictor's name up to ``count`` different instructions, its own first (that one costs no call).
 
@@ -107,6 +108,7 @@ class GroundedProposer:
             count: instructions per predictor, 1 or more.
             pool: does the work, and gets the usage, every instruction, and a note for whatever is dropped.
             previous: per predictor, instructions that were tried, with their scores in [0, 1].
+            frozen: names of predictors that keep their own.
 
         Raises:
             LMRefused, ConfigError: the key or model is refused, or there is no LM. Other failures are notes.
@@ -117,7 +119,7 @@ class GroundedProposer:
         self._trainset = trainset
         # dspy draws for candidate 0 too, and makes no use of it
         wanted = [self._wanted(name, index, sets) for name in chosen for index in range(count)]
-        wanted = [proposal for proposal in wanted if proposal.index]
+        wanted = [proposal for proposal in wanted if proposal.index and proposal.predictor not in frozen]
         if not wanted:
             return chosen
         demos = self._task_demos(list(chosen)[-1], 0, sets) if self._grounding.fewshot_aware else ""

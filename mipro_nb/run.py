@@ -15,9 +15,9 @@ from typing import Any
 
 from mipro_nb import console
 from mipro_nb import events as ev
-from mipro_nb.control import Control
+from mipro_nb.control import Added, Banned, Control
 from mipro_nb.engine import Execution
-from mipro_nb.errors import ConfigError
+from mipro_nb.errors import ConfigError, check_choice
 from mipro_nb.history import History
 from mipro_nb.module import Module
 from mipro_nb.plan import Job, Plan
@@ -160,6 +160,60 @@ class Run(Record):
                     return self._execution.extend(self._control.take_more())
 
                 self._begin(go_on)
+
+    def add_instruction(self, predictor: str, text: str) -> None:
+        """Let the search try an instruction of your own, beside those that were proposed.
+
+        It is taken in before the next round of the search, also one that ``extend`` begins. With ``keep=`` texts that
+        it lacks come at its end.
+
+        Args:
+            predictor: name of the predictor, as in ``run.candidates``; "self" is the program that is one itself.
+            text: the instruction.
+
+        Raises:
+            ConfigError: no such predictor, a frozen one, no text, or ``search="mipro"``, which can't.
+        """
+        self._check_wish(predictor)
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(f"text={text!r:.200}: an instruction, a text that isn't empty, is needed.")
+        self._control.wish(Added(predictor, text.strip()))
+
+    def ban(self, candidate: Any, kind: str | None = None, index: int | None = None) -> None:
+        """Take an instruction or demo set out of the search, from its next round on; it can't win any more.
+
+        Args:
+            candidate: a row of ``run.candidates``, as in ``run.ban(run.candidates.loc[3])``; or a predictor's name,
+                with ``kind`` ("instruction" or "demos") and ``index``.
+            kind, index: beside a name.
+
+        Raises:
+            ConfigError: there is no such candidate, or ``search="mipro"``, which can't.
+        """
+        if not isinstance(candidate, str):
+            try:
+                candidate, kind, index = str(candidate["predictor"]), str(candidate["kind"]), int(candidate["index"])
+            except (TypeError, KeyError, ValueError, IndexError):
+                raise ConfigError(
+                    f"candidate={candidate!r:.200}: a row of run.candidates, or a predictor's name, is needed."
+                ) from None
+        self._check_wish(candidate)
+        check_choice("kind", kind, ("instruction", "demos"))
+        made = self.history.instructions if kind == "instruction" else self.history.demo_sets
+        known = [one.index for one in made if one.predictor == candidate]
+        if index not in known or isinstance(index, bool):
+            raise ConfigError(
+                f"index={index!r}: {candidate!r} has no such {kind}; there is "
+                + (f"0 to {max(known)}." if known else "none yet.")
+            )
+        self._control.wish(Banned(candidate, str(kind), index))
+
+    def _check_wish(self, predictor: Any) -> None:
+        check_choice("predictor", predictor, [name for name, _ in self.job.student.named_predictors()])
+        if predictor in self.job.options.freeze:
+            raise ConfigError(f"predictor={predictor!r} is frozen: it stays as it is.")
+        if self.job.params.search == "mipro":
+            raise ConfigError("search='mipro' settles its candidates before it begins; search='paired' takes others.")
 
     @property
     def extendable(self) -> bool:

@@ -23,6 +23,8 @@ UNSEEN = (
     "start them with contextvars.copy_context().run."
 )
 
+OFTEN = 1.04  # growth of the evidence after which what is believed is told again
+
 
 @dataclass(slots=True)
 class _Trial:
@@ -67,6 +69,7 @@ class Searching:
         self._history, self._emit, self._program, self._between = history, emit, program, between
         self._numbers: dict[int, int] = {}  # the strategy's number of a trial -> the run's: tests come in between
         self._rounds: deque[list[_Trial]] = deque()
+        self._told = 0  # results that the last posterior told stood on
 
     def run(self, pool: Pool) -> None:
         """Go on until the strategy has no more to ask for, or wants to be asked again later.
@@ -81,8 +84,17 @@ class Searching:
             pool.feed(self._score, self._next_items(), self._arrived)
         except Stopped:
             for trial in (trial for group in self._rounds for trial in group):
-                self._strategy.keep(trial.work, trial.scores)
+                self._finish(trial, self._strategy.keep(trial.work, trial.scores))
             raise
+        finally:
+            self.tell_posterior()
+
+    def tell_posterior(self, growth: float = 1.0) -> None:
+        """Emit what the strategy believes, if its evidence has grown by more than this factor since the last time."""
+        total = sum(len(trial.scored) for trial in self._history.trials)
+        if total > growth * self._told and (found := self._strategy.believed()) is not None:
+            self._told = total
+            self._emit(found)
 
     def _score(self, item: Item) -> ExampleResult:
         trial, number = item
@@ -139,9 +151,15 @@ class Searching:
             for trial in self._rounds.popleft():
                 if trial.work.kind == "baseline":
                     self._check_baseline(trial)
-                mean = self._strategy.tell(trial.work, trial.scores)
-                failed = len(trial.work.new) - len(trial.scores)
-                self._emit(ev.TrialFinished(trial.number, mean, len(trial.work.examples) - failed, failed))
+                self._finish(trial, self._strategy.tell(trial.work, trial.scores), failed=True)
+            self.tell_posterior(OFTEN)
+
+    def _finish(self, trial: _Trial, mean: float | None, *, failed: bool = False) -> None:
+        """Tell of a trial's end; of one that a stop has cut off, only if it can stand as it is."""
+        if mean is None and not failed:
+            return
+        missing = len(trial.work.new) - len(trial.scores)
+        self._emit(ev.TrialFinished(trial.number, mean, len(trial.work.examples) - missing, missing if failed else 0))
 
     def _check_baseline(self, trial: _Trial) -> None:
         """End a run whose program fails throughout before more is spent on it; say what can't be seen."""
