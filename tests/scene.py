@@ -128,3 +128,24 @@ class Replayed:
             for listener in self.listeners:
                 listener(event)
             time.sleep(0.001)
+
+
+class Standing(Replayed):
+    """A run that stands still wherever its events end."""
+
+    def __init__(self, events: list[Any], status: str = "running") -> None:
+        self.history, self.later, self.listeners, self.status = mn.History(events), [], [], status
+
+
+def standing(name: str, status: str = "running") -> Any:
+    """Return the view of one of the histories of ``histories.ALL``."""
+    from mipro_nb.notebook.view import RunView
+
+    return RunView(Standing(histories.ALL[name]().events, status))
+
+
+def written(name: str) -> Path:
+    """Write one of the histories of ``histories.ALL`` as a log; return the file."""
+    path = Path(f"{name}.jsonl")
+    histories.ALL[name]().write(path)
+    return path
