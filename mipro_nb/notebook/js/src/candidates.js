@@ -30,7 +30,8 @@ export function candidatesPart(session) {
     filter.predictors(session.predictors);
     const fitting = rows.filter(filter.fits);
     setText(filter.found, fitting.length < rows.length ? `${count(fitting.length)} of ${count(rows.length)}` : "");
-    setText(hint, trial ? `The candidates of trial ${trial.number} are marked.` : "Choose a candidate to see its trials in the chart; unfold it for the whole text and what differs from the original.");
+    const estimated = session.stats.estimated ? " Scores are estimates for the best program with the candidate put in; gains are over the part as it was given." : "";
+    setText(hint, trial ? `The candidates of trial ${trial.number} are marked.` : "Choose a candidate to see its trials in the chart; unfold it for the whole text and what differs from the original." + estimated);
     attr(node, "data-estimated", Boolean(session.stats.estimated));
     worked.update(session.stats.approaches);
     table.update(fitting);
@@ -120,8 +121,8 @@ function columns(session) {
 
 /** What a score stands on, and what the part gains: where there is no room for columns. */
 function scoreNote(row) {
-  const gain = isNumber(row.gain) && row.error ? `gain ${signed(row.gain)}, ` : "";
-  return `${gain}${row.trials ? `n ${count(row.examples)}` : "not tried"}`;
+  const gain = isNumber(row.gain) && row.error ? `gain\u00a0${signed(row.gain)} ` : "";
+  return `${gain}${row.trials ? `n\u00a0${count(row.examples)}` : "not\u00a0tried"}`;
 }
 
 /** What worked in proposing: the expected gain of each way of asking. */
