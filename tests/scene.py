@@ -149,3 +149,12 @@ def written(name: str) -> Path:
     path = Path(f"{name}.jsonl")
     histories.ALL[name]().write(path)
     return path
+
+
+def approaches(history: Any) -> Any:
+    """Stand in for ``frames.approaches``: what worked in proposing."""
+    import pandas as pd
+
+    told = [("kind", "rewrite", 3, 0.06), ("kind", "fresh", 3, 0.02), ("tip", "high_stakes", 1, -0.01)]
+    rows = [{"factor": f, "level": v, "tried": n, "gain": g, "low": g - 0.07, "high": g + 0.07} for f, v, n, g in told]
+    return pd.DataFrame(rows)

@@ -13,7 +13,7 @@ server, chromium, page = lab.server, lab.chromium, lab.page
 def test_a_paired_run_shows_estimate_gain_and_what_brought_it(page, tmp_path):
     folder = Path(lab.SHOTS or tmp_path)
     page.start(
-        "from scene import *",
+        "from scene import *\nfrom mipro_nb import frames\nframes.approaches = approaches",
         "beginning = standing('paired_beginning')\nbeginning",
         "middle = standing('paired_middle')\nmiddle",
         "end = mn.replay(written('paired'), speed=float('inf'))\nend",
@@ -29,6 +29,9 @@ def test_a_paired_run_shows_estimate_gain_and_what_brought_it(page, tmp_path):
     shown = {"1-start": page.view(1), "2-middle": page.view(2), "3-end": page.output(3), "4-again": page.view(4)}
     page.command("application:toggle-left-area")
     found = {}
+    for view in (page.view(2), page.view(4)):
+        view.get_by_text("What worked in proposing").click()
+        page.shows(view, "kind: rewrite (3)")
     for theme in ("Light", "Dark"):
         page.theme(f"JupyterLab {theme}")
         for width in (1280, 800):
