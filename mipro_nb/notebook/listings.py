@@ -43,14 +43,17 @@ class _Candidate:
 
     def cells(self, room: Room) -> tuple[str | Long, ...]:
         name = f"{self.index}{GAP}★{GAP}best" if self.won else str(self.index)
-        name += f"{GAP}(banned)" if self.banned else ""
-        shown: tuple[str, ...] = numbers(self.found.mean, *self.found.interval, self.found.examples)
+        origin = cut(self.origin, 40) + (", banned" if self.banned else "")
+        counts: tuple[str, ...] = str(self.found.examples), str(self.found.trials)
+        shown: tuple[str, ...] = numbers(self.found.mean, *self.found.interval, 0)[:2]
         if self.estimate is not None:
-            shown = (*self._estimated(self.estimate), shown[2])
-        known = (name, *shown, str(self.found.trials))
+            shown = self._estimated(self.estimate)
+            if not room.full:
+                origin, counts = f"{origin}; {self.found.examples} examples", ()
+        known = (name, *shown, *counts)
         if not room.full:  # an output that may be narrow: the origin stands above the text
-            return (*known, Long(f"{cut(self.origin, 40)}\n{long(self.text, room).text}"))
-        return (*known, cut(self.origin, 40), long(self.text, room))
+            return (*known, Long(f"{origin}\n{long(self.text, room).text}"))
+        return (*known, origin, long(self.text, room))
 
     @staticmethod
     def _estimated(told: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -133,8 +136,9 @@ def _candidate_table(words: str, rows: Sequence[_Candidate], room: Room) -> list
     left = len(ordered) - len(shown)
     more: list[Block] = [Paragraph(f"{left} more were not better.")] if left else []
     whole = ESTIMATE if any(row.estimate is not None for row in rows) else CANDIDATE
-    head = whole if room.full else (*whole[:-2], "origin, and text")
-    return [Table(head, cells, words, frozenset(range(1, len(whole) - 2)), marked), *more]
+    left_out = 2 if whole is CANDIDATE else 4  # of an estimate the counts stand with the origin
+    head = whole if room.full else (*whole[:-left_out], "origin, and text")
+    return [Table(head, cells, words, frozenset(range(1, len(head) - (2 if room.full else 1))), marked), *more]
 
 
 def trials(history: History, room: Room) -> list[Block]:

@@ -22,7 +22,7 @@ UNTESTED = (
 UNJUDGED = "No verdict: the run ended before its test set was opened."
 UNOPENED = "No verdict yet: the test set is still closed."
 SIGNS = {"improved": "✓", "not shown": "?", "worse": "✗"}
-ESTIMATES = ("program", "estimate", "95% interval", "raw mean", "examples", "combination")
+ESTIMATES = ("program", "estimate", "95% interval", "raw mean", "combination")
 GAINS = ("changed", "gain in points", "95% interval")
 SHRUNKEN = (
     "Estimates are of a model of all results, which pairs the scores of each example; they are shrunken, so that the "
@@ -125,11 +125,11 @@ def _estimates(history: History, found: ev.PosteriorUpdated) -> list[Block]:
         ("best, estimated", history.best, found.score, told),
         ("baseline, estimated", history.baseline, found.baseline, "as it was given"),
     ):
-        shown = numbers(score["mean"], score["low"], score["high"], trial.examples if trial else 0)
-        raw = "" if trial is None or trial.score is None else f"{trial.score:.1%}"
-        rows.append((name, *shown[:2], raw, shown[2], Long(f"trial {trial.number}: {choice}" if trial else choice)))
+        shown = numbers(score["mean"], score["low"], score["high"], 0)
+        raw = "" if trial is None or trial.score is None else f"{trial.score:.1%} (n{GAP}={GAP}{trial.examples})"
+        rows.append((name, *shown[:2], raw, Long(f"trial {trial.number}: {choice}" if trial else choice)))
     parts: list[Block] = [
-        Table(ESTIMATES, tuple(rows), "estimated scores on the validation set", frozenset({1, 2, 3, 4})),
+        Table(ESTIMATES, tuple(rows), "estimated scores on the validation set", frozenset({1, 2, 3})),
         Paragraph(f"Gain: {outcome.gain_text(history)}. {SHRUNKEN}"),
     ]
     brought = tuple((words, *_points(gain)) for words, gain in outcome.sources(history))
