@@ -15,11 +15,12 @@ from mipro_nb.notebook.closeup import label
 from mipro_nb.notebook.document import GAP, Block, Heading, Long, Paragraph, Table
 from mipro_nb.notebook.sections import Room, count_text, demo_text, long, numbers, of
 from mipro_nb.text import cut
+from mipro_nb.verdict import Z
 
 MEANS = "The mean is over the examples of all combinations with the candidate, each counted once."
 MODELLED = (
     "The estimate is the model's for the best program with this candidate put in, tried or not; the gain is that over "
-    "the candidate which the program was given, in points, with its standard error."
+    "the candidate which the program was given, in points, with its 95% interval."
 )
 WORDS = {"fixed": "fixed", "broken": "broken", "same": "the same", "open": "not compared (a call failed)"}
 WORDS["unseen"] = "not compared (the best program was not run on them)"
@@ -60,7 +61,7 @@ class _Candidate:
         if "mean" not in told:
             return "", "", ""
         gain, error = told.get("gain"), told.get("error")
-        points = f"{gain * 100:+.1f}{GAP}±{GAP}{error * 100:.1f}" if gain is not None and error else ""
+        points = f"{gain * 100:+.1f}{GAP}±{GAP}{Z * error * 100:.1f}" if gain is not None and error else ""
         return *numbers(told["mean"], told["low"], told["high"], 0)[:2], points
 
     @property
