@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mipro_nb import adapter
+from mipro_nb.asking import TRIES
 from mipro_nb.example import Example, fields_of
 from mipro_nb.grounding import BATCH_CHARACTERS, CODE_CHARACTERS, SUMMARY_CALLS
 from mipro_nb.instruction import LONGEST_INSTRUCTION
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.predict import Predict
-from mipro_nb.propose import TRIES
 
 if TYPE_CHECKING:
     from mipro_nb.plan import Job

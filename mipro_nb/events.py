@@ -122,13 +122,27 @@ class DemosBootstrapped(Event):
 
 @dataclass(frozen=True, slots=True)
 class InstructionProposed(Event):
-    """A candidate instruction of one predictor; ``origin`` is ``original`` or ``proposed``."""
+    """A candidate instruction of one predictor.
+
+    Attributes:
+        origin: ``original``; ``proposed``, ``rewritten``, ``combined`` or ``fixed`` by an LM; ``added`` by a person.
+        round: 0 before the search; those of the search are counted from 1.
+        kind, tip, temperature, summary, demos: how the LM was asked, see ``learning.Approach``; of an instruction that
+            no LM wrote, and in logs of older versions, they are empty or None.
+        parents: indices of the instructions that it was made from.
+    """
 
     predictor: str
     index: int
     text: str
     origin: str
     tip: str = ""
+    round: int = 0
+    kind: str = ""
+    temperature: float | None = None
+    summary: bool | None = None
+    demos: bool | None = None
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

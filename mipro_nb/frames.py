@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mipro_nb import events as ev
 from mipro_nb.errors import check_choice
 from mipro_nb.fieldtypes import plain
+from mipro_nb.learning import results as results_of_approaches
+from mipro_nb.learning import standings as standings_of_approaches
 from mipro_nb.verdict import interval, spread_of
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 TRIALS = ["trial", "kind", "score", "low", "high", "examples", "failed", "best_so_far"]
 CANDIDATES = ["predictor", "kind", "index", "mean", "low", "high", "examples", "trials", "origin", "tip", "text"]
 CANDIDATES += ["gain", "error", "banned"]
+APPROACHES = ["factor", "level", "tried", "gain", "low", "high"]
 TESTED = ("test_baseline", "test_best")  # kinds of trials on the test set
 EXAMPLES = ["example", "input", "baseline", "best", "change", "error", "output"]
 
@@ -65,9 +69,10 @@ def candidates(history: History) -> pd.DataFrame:
 
     Columns: ``predictor``; ``kind``: instruction or demos; ``index``, from 0; ``mean``, a fraction, over the
     ``examples`` that each combination with the candidate was scored on, each counted once; ``low`` and ``high``, its
-    95% interval, see ``verdict.interval``; ``trials``, how many tried it; ``origin``: of an instruction original or
-    proposed, of a demo set none, student, labeled, bootstrapped or shuffled; ``tip``, see ``propose.TIPS``; ``text``,
-    of a demo set one demo a line, as JSON; ``banned``, whether a person took it out of the search.
+    95% interval, see ``verdict.interval``; ``trials``, how many tried it; ``origin``: of an instruction as in
+    ``events.InstructionProposed``, of a demo set none, student, labeled, bootstrapped or shuffled; ``tip``, see
+    ``learning.TIPS``; ``text``, of a demo set one demo a line, as JSON; ``banned``, whether a person
+    took it out of the search.
 
     With a posterior (``search="paired"``) ``mean``, ``low`` and ``high`` are its estimate and 95% interval for the
     leader with this candidate put in, tried or not, and ``gain`` is the estimated difference to the candidate that the
@@ -86,6 +91,21 @@ def candidates(history: History) -> pd.DataFrame:
         text = "\n".join(json.dumps(demo, ensure_ascii=False, default=str) for demo in made.demos)
         rows.append({**row, "origin": made.origin, "tip": "", "text": text})
     return pd.DataFrame(rows, columns=CANDIDATES)
+
+
+def approaches(history: History) -> pd.DataFrame:
+    """What worked: one row for each way of asking for instructions; empty before ``history.posterior`` is there.
+
+    Columns: ``factor`` and ``level``: a field of ``learning.Approach`` and its value, as text; ``tried``, how many
+    proposals took part; ``gain``, a fraction, that is expected of a proposal over the best instruction known before
+    it; ``low`` and ``high``, its 95% interval, see ``learning.standings``.
+    """
+    import pandas as pd
+
+    known = history.posterior.candidates if history.posterior is not None else ()
+    found = results_of_approaches(history.instructions, known)
+    rows = [dataclasses.asdict(one) for one in (standings_of_approaches(found) if found else [])]
+    return pd.DataFrame(rows, columns=APPROACHES)
 
 
 @dataclass(slots=True)

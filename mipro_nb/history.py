@@ -295,6 +295,10 @@ class History:
         """Return a table with one row per instruction and demo set; columns: ``mipro_nb.frames.candidates``."""
         return frames.candidates(self)
 
+    def approaches_frame(self) -> pd.DataFrame:
+        """Return a table of which ways of asking for instructions worked; columns: ``mipro_nb.frames.approaches``."""
+        return frames.approaches(self)
+
     def examples_frame(self, split: str = "validation") -> pd.DataFrame:
         """Return a table with one row per example of a split; columns: ``mipro_nb.frames.examples``."""
         return frames.examples(self, split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 LONGEST_INSTRUCTION = 3_000  # characters; longer proposals are cut at the end of a sentence
 
@@ -16,6 +17,18 @@ def cut_text(text: str, longest: int) -> str:
     if ends and ends[-1] > longest // 2:
         return head[: ends[-1]]
     return head.rsplit(None, 1)[0][:longest] + " [...]"
+
+
+def keeping(text: str, keep: Sequence[str]) -> str:
+    """Return an instruction that holds each text of ``keep``, word for word: those that it lacks come at its end.
+
+    >>> keeping("Answer.", ["Name no prices.", "Answer."])
+    'Answer.\\nName no prices.'
+    """
+    for one in keep:
+        if one not in text:
+            text = f"{text.rstrip()}\n{one}" if text.strip() else one
+    return text
 
 
 LABEL = re.compile(

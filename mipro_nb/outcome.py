@@ -204,10 +204,10 @@ def lines(history: History) -> list[str]:
 
 def approaches(history: History) -> list[dict[str, Any]]:
     """Return what worked in proposing instructions: ``factor``, ``level``, ``tried``, ``gain``, ``low``, ``high``."""
-    told = getattr(frames, "approaches", None)
-    if told is None or history.posterior is None:
+    if history.posterior is None:
         return []
-    rows: list[dict[str, Any]] = told(history).to_dict("records")
+    table = frames.approaches(history)
+    rows: list[dict[str, Any]] = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
     return sorted(rows, key=lambda row: (str(row["factor"]), -float(row["gain"])))
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: instructions. An LM writes them, grounded in the data, the program and the demos.
+"""Stage 2: instructions. An LM writes them, grounded in the data, the program and the demos; later also in results.
 
 Follows MIPROv2's grounded proposer (paper, section 3.2 and appendix; propose/grounded_proposer.py of
 dspy 3.4.1) in what goes in and in the tips. The prompts are our own Signatures, run by our own
@@ -9,38 +9,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mipro_nb import events as ev
+from mipro_nb.asking import Proposed, Wanted, ask_for
 from mipro_nb.bootstrap import CONTEXT_DEMOS, DemoSet
-from mipro_nb.errors import ConfigError, LMRefused, MiproError
 from mipro_nb.example import Example, fields_of
+from mipro_nb.feedback import Feedback
 from mipro_nb.grounding import Grounding, describe, gather, outline
-from mipro_nb.instruction import usable
+from mipro_nb.learning import TIPS, Approach, Levels, temperatures
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.pool import Pool
 from mipro_nb.predict import Predict
+from mipro_nb.revising import draft, prompt
 from mipro_nb.settings import context, sampling
-from mipro_nb.signature import Signature
-from mipro_nb.usage import reported
 
-TIPS = {
-    "none": "",
-    "creative": "Feel free to be inventive in how the new instruction is put.",
-    "simple": "Keep the new instruction short and clear.",
-    "description": "Make the new instruction rich in information about the task.",
-    "high_stakes": "Put the task into a situation where much depends on solving it right.",
-    "persona": "Give the reader a role that fits the task, as in 'You are a ...'.",
-}
-
-TRIES = 2  # for each instruction; the second one after a reply of no use
-
-PROPOSE = (
-    "Use what is given about a task to write a new instruction. A language model will get your instruction, then an "
-    "input, and must answer right. Reply with the instruction alone."
-)
+FOR_FRESH = ("program_code", "program_description", "basic_instruction")  # who works on another instruction needs less
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +41,12 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    proposal: Proposal
-    text: str
-    dropped: str
+class Ask:
+    """One instruction to ask for in a later round: for which predictor, how, and which draw it is."""
+
+    predictor: str
+    approach: Approach
+    rollout: int
 
 
 class GroundedProposer:
@@ -71,6 +59,7 @@ class GroundedProposer:
         grounding: what it is shown, see ``mipro_nb.grounding.Grounding``; None is everything.
         init_temperature: its sampling temperature, 0 to 2.
         seed: of the tips and of the sample of the data, a whole number.
+        keep: texts that every proposed instruction must hold, word for word; what one lacks is added at its end.
 
     >>> import mipro_nb as mn
     >>> from mipro_nb.pool import Pool
@@ -88,9 +77,12 @@ class GroundedProposer:
         grounding: Grounding | None = None,
         init_temperature: float = 1.0,
         seed: int = 0,
+        keep: Sequence[str] = (),
     ) -> None:
         self._lm, self._grounding = prompt_model, grounding or Grounding()
-        self._temperature = init_temperature
+        self._temperature, self._keep = init_temperature, tuple(keep)
+        self._trainset: Sequence[Example] = ()
+        self._shared: dict[str, str] | None = None  # what all proposals are shown, gathered once
         self._rng = random.Random(f"propose/{seed}")
 
     def propose(
@@ -118,54 +110,90 @@ class GroundedProposer:
         chosen = {name: [predictor.signature.instructions] for name, predictor in program.named_predictors()}
         for name, own in chosen.items():
             pool.emit(ev.InstructionProposed(name, 0, own[0], "original"))
+        self._trainset = trainset
         if count < 2:
             return chosen
-        overrides: dict[str, Any] = {"lm": self._lm} if self._lm is not None else {}
         demos = self._task_demos(list(chosen)[-1], 0, sets) if self._grounding.fewshot_aware else ""
-        with context(**overrides), sampling(temperature=self._temperature):
-            shared = gather(program, trainset, demos, self._grounding, self._rng, pool)
+        with self._speaking(), sampling(temperature=self._temperature):
+            shared = self._shared = gather(program, trainset, demos, self._grounding, self._rng, pool)
             wanted = [self._wanted(name, index, sets) for name in chosen for index in range(1, count)]
-            for attempt in range(TRIES):
-                wanted = self._round(program, shared, wanted, chosen, previous or {}, pool, last=attempt == TRIES - 1)
+            predictors = dict(program.named_predictors())
+            ask_for(
+                [self._first(predictors[one.predictor], shared, one, previous or {}) for one in wanted],
+                chosen,
+                pool,
+                self._keep,
+            )
         return chosen
 
-    def _round(
+    def _first(
         self,
-        program: Module,
+        predictor: Predict,
         shared: Mapping[str, str],
-        wanted: Sequence[Proposal],
-        chosen: dict[str, list[str]],
+        proposal: Proposal,
         previous: Mapping[str, Sequence[tuple[str, float]]],
-        pool: Pool,
-        *,
-        last: bool,
-    ) -> list[Proposal]:
-        """Ask for all wanted instructions side by side; take them in order; return those to ask for again."""
+    ) -> Wanted:
+        shown = self._grounding
+        how = Approach("fresh", proposal.tip, self._temperature, shown.data_aware, shown.fewshot_aware)
+        given = self._given(predictor, shared, proposal, previous)
+        label = f"{proposal.predictor}, instruction {proposal.index}"
+        return Wanted(proposal.predictor, label, how, prompt("fresh", self._keep), given, proposal.rollout)
+
+    @property
+    def levels(self) -> Levels:
+        """What ``again`` may be asked for: what the settings allow."""
+        allowed = self._grounding
+        return Levels(
+            tip=tuple(TIPS) if allowed.tip_aware else ("none",),
+            temperature=temperatures(self._temperature),
+            summary=(True, False) if allowed.data_aware else (False,),
+            demos=(True, False) if allowed.fewshot_aware else (False,),
+        )
+
+    def again(
+        self, program: Module, sets: Sequence[DemoSet], asks: Sequence[Ask], feedback: Feedback, pool: Pool
+    ) -> list[Proposed]:
+        """Ask for further instructions, in the light of what the search has found; return those that are new.
+
+        The summary and descriptions that ``propose`` gathered are used again; where it had no need of them they are
+        gathered now. A kind of approach for which there is
+        nothing to work on becomes ``fresh``.
+
+        Args:
+            program, sets, pool: as of ``propose``.
+            asks: what to ask for, side by side; at most two calls each.
+            feedback: see ``mipro_nb.feedback.feedback_of``.
+
+        Raises:
+            LMRefused, ConfigError: as ``propose``.
+        """
         predictors = dict(program.named_predictors())
+        with self._speaking():
+            if self._shared is None:
+                with sampling(temperature=self._temperature):
+                    self._shared = gather(program, self._trainset, "", self._grounding, self._rng, pool)
+            shared = self._shared
+            wanted = [self._again(predictors[ask.predictor], shared, ask, sets, feedback) for ask in asks]
+            return ask_for(wanted, {name: list(texts) for name, texts in feedback.known.items()}, pool, self._keep)
 
-        def ask(proposal: Proposal) -> _Answer:
-            given = self._given(predictors[proposal.predictor], shared, proposal, previous)
-            return self._call(given, proposal, pool.tell)
+    def _again(
+        self, predictor: Predict, shared: Mapping[str, str], ask: Ask, sets: Sequence[DemoSet], feedback: Feedback
+    ) -> Wanted:
+        name, rng = ask.predictor, random.Random(f"again/{feedback.round}/{ask.predictor}/{ask.rollout}")
+        made = draft(ask.approach.kind, name, feedback, rng)
+        how = replace(ask.approach, kind=made.kind)
+        demos = self._task_demos(name, ask.rollout, sets) if how.demos and self._grounding.fewshot_aware else ""
+        shared = shared if how.summary else {**shared, "data": ""}
+        given = self._given(predictor, shared, Proposal(name, 0, how.tip, demos, ask.rollout), {})
+        if made.kind != "fresh":
+            given = {part: text for part, text in given.items() if part not in FOR_FRESH}
+        label = f"{name}, round {feedback.round}, {made.kind}"
+        told = prompt(made.kind, self._keep)
+        return Wanted(name, label, how, told, {**given, **made.given}, ask.rollout, feedback.round, made.parents)
 
-        again: list[Proposal] = []
-
-        def take(answer: _Answer) -> None:
-            proposal, own = answer.proposal, chosen[answer.proposal.predictor]
-            text, why = (answer.text, answer.dropped) if answer.dropped else usable(answer.text)
-            if text and text.casefold() in (known.casefold() for known in own):
-                text, why = "", "it is the same as another candidate"
-            if why:
-                then = "" if text or last else "; asked again"
-                message = f"{proposal.predictor}, instruction {proposal.index}: {why}{then}"
-                pool.emit(ev.Noted("propose", message))
-            if text:
-                pool.emit(ev.InstructionProposed(proposal.predictor, len(own), text, "proposed", proposal.tip))
-                own.append(text)
-            else:
-                again.append(replace(proposal, rollout=proposal.rollout + 1000))
-
-        pool.each(ask, wanted, take)
-        return again
+    def _speaking(self) -> AbstractContextManager[None]:
+        """Let the LM that writes be the one that is asked."""
+        return context(**({"lm": self._lm} if self._lm is not None else {}))
 
     def _wanted(self, name: str, index: int, sets: Sequence[DemoSet]) -> Proposal:
         tip = self._rng.choice(list(TIPS)) if self._grounding.tip_aware else "none"
@@ -191,18 +219,9 @@ class GroundedProposer:
             "previous_instructions": "\n".join(f"{text} (score {score:.1%})" for text, score in tried),
             "basic_instruction": predictor.signature.instructions,
             "tip": TIPS[proposal.tip],
+            "must_keep": "\n".join(self._keep),
         }
         return {name: text for name, text in given.items() if text or name == "basic_instruction"}
-
-    def _call(self, given: Mapping[str, str], proposal: Proposal, tell: ev.Listener) -> _Answer:
-        ask = Predict(Signature(f"{', '.join(given)} -> instruction", PROPOSE))
-        with reported("propose", tell), sampling(rollout=proposal.rollout):
-            try:
-                return _Answer(proposal, str(ask(**given).instruction), "")
-            except (LMRefused, ConfigError):
-                raise
-            except MiproError as error:
-                return _Answer(proposal, "", f"{type(error).__name__}: {error}")
 
     def _task_demos(self, name: str, index: int, sets: Sequence[DemoSet]) -> str:
         """Show up to three bootstrapped demos, from the set of this index and its neighbours."""

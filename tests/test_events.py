@@ -20,6 +20,7 @@ EVENTS = [
     ev.ExampleBootstrapped(5, None, False, "failed"),
     ev.DemosBootstrapped("self", 1, "labeled", ({"q": "1", "n": 2}, {"q": None}), 1),
     ev.InstructionProposed("self", 0, "Do.\nWell: é 🫖", "proposed", "simple"),
+    ev.InstructionProposed("self", 3, "Do.", "combined", "simple", 2, "combine", 0.7, True, False, (1, 2)),
     ev.TrialStarted(0, "baseline", (0, 1), (), 9, 9),
     ev.ExampleScored(0, 3, None, "LMUnavailable: down"),
     ev.ExampleScored(0, 4, 0.5, "", "half", "a: 1"),
@@ -120,3 +121,9 @@ def test_an_interrupt_in_a_listener_is_no_drawing_bug():
 
     with pytest.raises(KeyboardInterrupt):
         ev.Emitter([interrupted])(EVENTS[0])
+
+
+def test_an_instruction_of_an_older_log_says_nothing_of_how_it_was_asked_for():
+    old = {"event": "InstructionProposed", "predictor": "self", "index": 1, "text": "Do.", "origin": "proposed"}
+    event = ev.from_json({**old, "tip": "simple", "at": 1.0})
+    assert (event.round, event.kind, event.temperature, event.summary, event.parents) == (0, "", None, None, ())

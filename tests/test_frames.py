@@ -166,3 +166,37 @@ def test_the_test_set_has_a_table_of_its_own_once_the_verdict_is_there():
 def test_another_split_is_an_error_that_says_which_there_are():
     with pytest.raises(ConfigError, match="'validation', 'test'"):
         histories.finished().examples_frame("train")
+
+
+def learnt(candidates):
+    """A run with proposals of its own and those of a later round, and what the search makes of them."""
+    mean = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    asked = {"temperature": 0.5, "summary": True, "demos": False}
+    return [
+        ev.InstructionProposed("self", 0, "Do.", "original"),
+        ev.InstructionProposed("self", 1, "Do it.", "proposed", "simple", kind="fresh", **asked),
+        ev.InstructionProposed("self", 2, "Do it well.", "fixed", "simple", 1, "fix", parents=(1,), **asked),
+        ev.PosteriorUpdated((2,), (), mean, mean, mean, {}, tuple(candidates), {}, 9),
+    ]
+
+
+def part(index, gain, kind="instruction"):
+    return {"place": 0, "kind": kind, "index": index, "mean": 0.5, "low": 0.4, "high": 0.6, "gain": gain, "error": 0.01}
+
+
+def test_what_worked_has_a_row_for_each_way_of_asking():
+    table = History(learnt([part(0, 0.0), part(1, 0.05), part(2, 0.25), part(1, 0.9, "demos")])).approaches_frame()
+    assert list(table.columns) == frames.APPROACHES
+    assert list(table["level"]) == ["fresh", "fix", "simple", "0.5", "yes", "no"]
+    assert list(table["tried"]) == [1, 1, 2, 2, 2, 2]
+    gain = table.set_index("level")["gain"]
+    assert gain["fix"] > gain["simple"] > gain["fresh"] > 0
+    assert (table["low"] < table["gain"]).all()
+    assert (table["gain"] < table["high"]).all()
+
+
+@pytest.mark.parametrize("events", [[], learnt([])[:-1], learnt([])])
+def test_what_worked_is_empty_until_it_is_known(events):
+    table = frames.approaches(History(events))
+    assert list(table.columns) == frames.APPROACHES
+    assert table.empty

@@ -1,6 +1,6 @@
 import pytest
 
-from mipro_nb.instruction import LONGEST_INSTRUCTION, cut_text, usable
+from mipro_nb.instruction import LONGEST_INSTRUCTION, cut_text, keeping, usable
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,11 @@ def test_long_garbage_is_read_without_delay(junk):
 def test_cut_text_marks_a_cut_inside_a_sentence():
     assert cut_text("one two three", 9) == "one two [...]"
     assert cut_text("short", 9) == "short"
+
+
+def test_what_an_instruction_must_keep_is_put_back_word_for_word():
+    assert keeping("Answer.", ["Name no prices.", "Never guess."]) == "Answer.\nName no prices.\nNever guess."
+    assert keeping("Answer. Name no prices. Be kind.", ["Name no prices."]) == "Answer. Name no prices. Be kind."
+    assert keeping("Answer. name no prices.", ["Name no prices."]) == "Answer. name no prices.\nName no prices."
+    assert keeping("", ["Two\nlines."]) == "Two\nlines."
+    assert keeping("Answer.", []) == "Answer."
