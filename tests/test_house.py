@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 LAYERS = [
     # values
     ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
-    ["additive", "learning", "memory", "frames", "history"],
+    ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
     ["checks", "data", "cache", "flow", "usage", "refusals", "local", "lm", "testing"],
     # programs
