@@ -66,7 +66,8 @@ def paired(effort: Effort, examples: int, predictors: int, zero_shot: bool, *, g
     Args:
         effort: MIPROv2's.
         examples: of the validation set that MIPROv2 would use.
-        given: whether the number of candidates was given: then it stands for those before the search.
+        given: whether the number of candidates was given: then it stands for those before the search, and later rounds
+            add at most as many.
         learn: whether there are to be later rounds of proposals.
     """
     calls = evaluations_of(effort, examples, predictors, zero_shot)
@@ -76,7 +77,8 @@ def paired(effort: Effort, examples: int, predictors: int, zero_shot: bool, *, g
         sets = max(sets, min(MOST_SETS, round(SETS_PER_INSTRUCTION * PER_ROOT * math.sqrt(calls))))
     rounds = sum(calls >= least for least in ROUNDS_FROM) if learn else 0
     if given:
-        first, more = effort.num_instructions, max(wanted - effort.num_instructions, effort.num_instructions // 2)
+        first = effort.num_instructions
+        more = min(first, max(wanted - first, first // 2))
     else:
         first, more = wanted - round(LATER * wanted), round(LATER * wanted)
     later = _shared(more, min(rounds, more)) if rounds else ()
