@@ -49,6 +49,7 @@ class Execution:
         self.remarks: list[str] = []
         self._strategy: Strategy | None = None
         self._searching: Searching | None = None
+        self._renewal: Renewal | None = None
         self._judged: list[Choice] = []
         self._paused = False
         self._rng = copy.copy(job.rng)  # a job may be run again
@@ -104,6 +105,8 @@ class Execution:
                 raise
             self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
         program = self.best_program()
+        if self._renewal is not None:
+            self._renewal.remember()
         if where is not None:
             self._save(program, where / "program.json")
         self.emit(ev.RunFinished(reason))
@@ -203,18 +206,19 @@ class Execution:
 
     def _try_combinations(self, strategy: Strategy, pool: Pool) -> None:
         assert self._searching is not None
+        assert self._renewal is not None
         self._searching.run(pool)
         while strategy.wants:
             self._renewal.propose(self.best_program(), pool)
-            self._grow(strategy)
+            self._grow(strategy, wanted=True)
             self._searching.run(pool)
-        self._renewal.remember()
         if self.job.testset:
             self._verdict(pool)
 
-    def _grow(self, strategy: Strategy) -> None:
+    def _grow(self, strategy: Strategy, *, wanted: bool = False) -> None:
+        assert self._renewal is not None
         self.candidates = self._renewal.candidates()
-        strategy.grow(self.candidates)
+        strategy.grow(self.candidates, wanted=wanted)
 
     def _take_wishes(self, strategy: Strategy) -> None:
         """Do what people have asked for since the last round."""
@@ -228,6 +232,7 @@ class Execution:
 
     def _grant(self, wish: Wish, strategy: Strategy) -> None:
         if isinstance(wish, Added):
+            assert self._renewal is not None
             self._renewal.add(wish)
             self._grow(strategy)
             return
@@ -238,8 +243,11 @@ class Execution:
     def _extend(self, strategy: Strategy, num_trials: int) -> None:
         plan = self.job.plan
         full = math.ceil(num_trials / plan.full_eval_steps) + 1 if plan.minibatch_size is not None else 0
+        more = num_trials + full
+        if plan.evaluations is not None:
+            more = num_trials * (plan.minibatch_size or len(self.job.valset))
         strategy.extend(num_trials)
-        self.emit(ev.RunExtended(num_trials, num_trials + full))
+        self.emit(ev.RunExtended(num_trials, more))
         if strategy.over:
             self.emit(ev.Noted("search", "every combination has been tried: there is nothing to extend the search to."))
 
