@@ -42,7 +42,7 @@ LAYERS = [
         "strategies",
     ],
     ["effort", "options", "estimate", "plan", "opening", "progress", "transcript"],
-    ["record", "recombine", "renewal", "searching", "engine", "run", "playback", "mipro"],
+    ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro"],
     # the notebook
     ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],
