@@ -37,6 +37,7 @@ LAYERS = [
         "posterior",
         "results",
         "summary",
+        "space",
         "paired",
         "tpe",
         "strategies",
