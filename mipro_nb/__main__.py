@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mipro_nb import outcome
 from mipro_nb.data import split
 from mipro_nb.demo import messages
 from mipro_nb.errors import MiproError
@@ -70,6 +71,7 @@ def summary(history: History, best: Module, path: Path) -> str:
     else:
         best_trial = history.best
         found = score_text(best_trial.score, best_trial.examples) if best_trial else "not evaluated yet"
+        found = outcome.best_text(history) or found
         lines.append(f"Best so far: {found} (validation). The run ended before the verdict: {history.reason}.")
     return "\n".join([*lines, f"Saved to {path.resolve()}; {duration_text(history.seconds)}."])
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 MOST_INSTRUCTIONS, MOST_SETS = 24, 18  # per predictor, that a budget alone can lead to
 PER_ROOT = 0.71  # instructions per square root of the evaluations; measured in tests/benchmarks/search.py
 SETS_PER_INSTRUCTION = 0.75
-SMALL, LARGE = 100, 1_000  # evaluations: below no later rounds of proposals, from here on three
+ROUNDS_FROM = (120, 250, 400, 1_500)  # evaluations from which on there is one later round of proposals more
+LATER = 2 / 3  # share of the instructions that is left to them: they know more
 HARDER_RUNS = 8  # training examples that a later round may try with the best program, for a new demo set
 
 
@@ -65,20 +66,27 @@ def paired(effort: Effort, examples: int, predictors: int, zero_shot: bool, *, g
     Args:
         effort: MIPROv2's.
         examples: of the validation set that MIPROv2 would use.
-        given: whether the number of candidates was given, and stands.
+        given: whether the number of candidates was given: then it stands for those before the search, and later rounds
+            add at most as many.
         learn: whether there are to be later rounds of proposals.
     """
     calls = evaluations_of(effort, examples, predictors, zero_shot)
-    total = effort.num_instructions if given else _wanted(effort.num_instructions, calls)
+    wanted = max(effort.num_instructions, min(MOST_INSTRUCTIONS, round(PER_ROOT * math.sqrt(calls))))
     sets = effort.num_demo_sets
     if not given and not zero_shot:
         sets = max(sets, min(MOST_SETS, round(SETS_PER_INSTRUCTION * PER_ROOT * math.sqrt(calls))))
-    rounds = 0 if not learn or calls < SMALL or total < 4 else 1 + (calls > 2 * SMALL) + (calls >= LARGE)
-    later = _shared(total // 2, rounds)
-    spent = total - effort.num_instructions + (0 if zero_shot else rounds * HARDER_RUNS)
+    rounds = sum(calls >= least for least in ROUNDS_FROM) if learn else 0
+    if given:
+        first = effort.num_instructions
+        more = min(first, max(wanted - first, first // 2))
+    else:
+        first, more = wanted - round(LATER * wanted), round(LATER * wanted)
+    later = _shared(more, min(rounds, more)) if rounds else ()
+    first = first if later or given else wanted
+    spent = first + sum(later) - effort.num_instructions + (0 if zero_shot else len(later) * HARDER_RUNS)
     return Effort(
         effort.num_trials,
-        total - sum(later),
+        first,
         effort.num_demo_sets,
         effort.minibatch_size,
         effort.full_eval_steps,
@@ -86,10 +94,6 @@ def paired(effort: Effort, examples: int, predictors: int, zero_shot: bool, *, g
         later,
         sets - effort.num_demo_sets,
     )
-
-
-def _wanted(least: int, calls: int) -> int:
-    return max(least, min(MOST_INSTRUCTIONS, round(PER_ROOT * math.sqrt(calls))))
 
 
 def _shared(total: int, rounds: int) -> tuple[int, ...]:

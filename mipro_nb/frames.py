@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TRIALS = ["trial", "kind", "score", "low", "high", "examples", "failed", "best_so_far"]
 CANDIDATES = ["predictor", "kind", "index", "mean", "low", "high", "examples", "trials", "origin", "tip", "text"]
+CANDIDATES += ["gain", "error", "banned"]
 APPROACHES = ["factor", "level", "tried", "gain", "low", "high"]
 TESTED = ("test_baseline", "test_best")  # kinds of trials on the test set
 EXAMPLES = ["example", "input", "baseline", "best", "change", "error", "output"]
@@ -32,9 +33,11 @@ EXAMPLES = ["example", "input", "baseline", "best", "change", "error", "output"]
 def trials(history: History) -> pd.DataFrame:
     """One row per trial, in order of start; those on the test set are not among them.
 
-    Columns: ``trial``, its number; ``kind``: baseline, minibatch or full; ``score``, a mean, as a fraction; ``low`` and
+    Columns: ``trial``, its number; ``kind``: baseline, minibatch, full, or partial, of a trial that
+    ``search="paired"`` gives more examples as long as it may win; ``score``, a mean, as a fraction; ``low`` and
     ``high``, its 95% interval, see ``verdict.interval``; ``examples``, how many it stands on; ``failed``, how many are
-    missing from it; ``best_so_far``, the best fully evaluated score by then; and the choice, as ``index`` in
+    missing from it; ``best_so_far``, the best fully evaluated score by then, or with a
+    posterior the mean of its leader when the trial was the newest; and the choice, as ``index`` in
     ``candidates``: ``NAME.instruction`` and ``NAME.demos`` per predictor.
     """
     import pandas as pd
@@ -68,18 +71,23 @@ def candidates(history: History) -> pd.DataFrame:
     ``examples`` that each combination with the candidate was scored on, each counted once; ``low`` and ``high``, its
     95% interval, see ``verdict.interval``; ``trials``, how many tried it; ``origin``: of an instruction as in
     ``events.InstructionProposed``, of a demo set none, student, labeled, bootstrapped or shuffled; ``tip``, see
-    ``learning.TIPS``; ``text``, of a demo set one demo a line, as JSON.
+    ``learning.TIPS``; ``text``, of a demo set one demo a line, as JSON; ``banned``, whether a person
+    took it out of the search.
+
+    With a posterior (``search="paired"``) ``mean``, ``low`` and ``high`` are its estimate and 95% interval for the
+    leader with this candidate put in, tried or not, and ``gain`` is the estimated difference to the candidate that the
+    program was given, with its standard ``error``, both as fractions; without one these two are missing.
     """
     import pandas as pd
 
     names = list(history.started.predictors) if history.started else []
-    known = standings(history)
+    known = _Known(standings(history), estimates(history), banned(history), names)
     rows: list[dict[str, Any]] = []
     for proposed in history.instructions:
-        row = _candidate(known, names, proposed.predictor, "instruction", proposed.index)
+        row = known.row(proposed.predictor, "instruction", proposed.index)
         rows.append({**row, "origin": proposed.origin, "tip": proposed.tip, "text": proposed.text})
     for made in history.demo_sets:
-        row = _candidate(known, names, made.predictor, "demos", made.index)
+        row = known.row(made.predictor, "demos", made.index)
         text = "\n".join(json.dumps(demo, ensure_ascii=False, default=str) for demo in made.demos)
         rows.append({**row, "origin": made.origin, "tip": "", "text": text})
     return pd.DataFrame(rows, columns=CANDIDATES)
@@ -161,22 +169,44 @@ def _evidence(history: History, trials_of_it: Sequence[TrialRecord]) -> tuple[fl
     return most.score or 0.0, most.examples, most.spread
 
 
-def _candidate(
-    known: Mapping[tuple[int, str, int], Standing], names: list[str], predictor: str, kind: str, index: int
-) -> dict[str, Any]:
-    place = names.index(predictor) if predictor in names else 0
-    found = known.get((place, kind, index), Standing())
-    low, high = found.interval
-    counts = {"examples": found.examples, "trials": found.trials}
-    return {
-        "predictor": predictor,
-        "kind": kind,
-        "index": index,
-        "mean": found.mean,
-        "low": low,
-        "high": high,
-        **counts,
-    }
+def estimates(history: History) -> dict[tuple[int, str, int], Mapping[str, Any]]:
+    """Return what the posterior says of each candidate, by the same keys as ``standings``; nothing without one."""
+    told = history.posterior.candidates if history.posterior is not None else ()
+    return {(one["place"], one["kind"], one["index"]): one for one in told}
+
+
+def banned(history: History) -> set[tuple[str, str, int]]:
+    """Return the candidates that people took out of the search: predictor, ``instruction`` or ``demos``, index."""
+    return {(one.predictor, one.kind, one.index) for one in list(history.banned)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What rows of candidates are made of."""
+
+    standings: Mapping[tuple[int, str, int], Standing]
+    estimates: Mapping[tuple[int, str, int], Mapping[str, Any]]
+    banned: set[tuple[str, str, int]]
+    names: list[str]
+
+    def row(self, predictor: str, kind: str, index: int) -> dict[str, Any]:
+        place = self.names.index(predictor) if predictor in self.names else 0
+        found = self.standings.get((place, kind, index), Standing())
+        estimate = self.estimates.get((place, kind, index), {})
+        low, high = found.interval
+        return {
+            "predictor": predictor,
+            "kind": kind,
+            "index": index,
+            "mean": estimate.get("mean", found.mean),
+            "low": estimate.get("low", low),
+            "high": estimate.get("high", high),
+            "examples": found.examples,
+            "trials": found.trials,
+            "gain": estimate.get("gain"),
+            "error": estimate.get("error"),
+            "banned": (predictor, kind, index) in self.banned,
+        }
 
 
 def examples(history: History, split: str = "validation") -> pd.DataFrame:

@@ -38,7 +38,8 @@ class TrialRecord:
         number, kind, instructions, demos, planned (``examples`` there), new: as in ``events.TrialStarted``.
         score: mean over ``examples`` examples, or None while running or when all failed.
         low, high: the score's 95% interval, see ``verdict.interval``; ``spread`` as there.
-        best_so_far: the score of the best full trial when this one finished; with a posterior, its leader's mean.
+        best_so_far: the score of the best full trial when this one finished; with a posterior, its leader's mean while
+            this was the newest trial.
         scored: per example id the latest ExampleScored of this trial.
     """
 
@@ -219,7 +220,7 @@ class History:
         trial.scored.update(before.scored)
         trial.new += len(before.scored)
         trial.score, trial.low, trial.high, trial.spread = before.score, before.low, before.high, before.spread
-        trial.examples, trial.failed = before.examples, before.failed
+        trial.examples, trial.failed, trial.best_so_far = before.examples, before.failed, before.best_so_far
         self.best = trial if self.best is before else self.best
         self.baseline = trial if self.baseline is before else self.baseline
 
@@ -228,13 +229,31 @@ class History:
         self.posterior = event
         leader = (event.instructions, event.demos)
         trial = next((one for one in self.trials if (one.instructions, one.demos) == leader), None)
-        if trial is not None:
-            self.best = trial
-            self._mark_best(trial)
+        self.best = trial or self.best
+        for one in self.trials[-1:]:
+            self._mark_best(one)
 
     def _mark_best(self, trial: TrialRecord) -> None:
-        found = self.posterior.score["mean"] if self.posterior is not None else None
-        trial.best_so_far = found if found is not None or self.best is None else self.best.score
+        if self.posterior is None:
+            trial.best_so_far = self.best.score if self.best is not None else None
+        elif trial.best_so_far is None or trial is self.trials[-1]:  # that an older trial goes on is no news of it
+            trial.best_so_far = self.posterior.score["mean"]
+
+    @property
+    def counts_examples(self) -> bool:
+        """Whether the search's steps are evaluations of one example, as its plan says; else they are trials."""
+        return self.started is not None and self.started.plan.get("evaluations") is not None
+
+    @property
+    def searched(self) -> tuple[int, int]:
+        """How many steps of the search are done, and of how many; evaluations not made when it is over don't count."""
+        search = self.stages.get("search")
+        total = search.total if search is not None else 0
+        if not self.counts_examples:
+            return sum(trial.finished for trial in self.trials), total
+        done = sum(len(trial.scored) for trial in self.trials)
+        over = search is not None and (self.stage != "search" or self.reason == "finished")
+        return done, done if over else max(done, total)
 
     @property
     def stage(self) -> str | None:

@@ -63,7 +63,7 @@ class PairedStrategy:
         self._banned: set[tuple[int, str, int]] = set()
         self._cover: list[Choice] = []
         self._look_at((), ())
-        self._renewed = 0
+        self._renewed, self._waiting = 0, False  # rounds of new candidates that came, and whether one is waited for
         self._finished = False
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
@@ -78,13 +78,18 @@ class PairedStrategy:
 
     @property
     def wants(self) -> bool:
-        due = self._renewed < self._schedule.rounds and self._spent >= self._due(self._renewed)
-        return due and not self._finished and not self._flying
+        return self._waiting and not self._flying
 
     def ask(self) -> tuple[Work, ...]:
-        if self._finished or (self._renewed < self._schedule.rounds and self._spent >= self._due(self._renewed)):
+        more = self._renewed < self._schedule.rounds
+        self._waiting = self._waiting or (more and self._spent >= self._due(self._renewed))
+        if self._finished or self._waiting:
             return ()
-        works = self._first() or self._next() or self._last()
+        works = self._first() or self._next()
+        if not works and more and self._tried_any:  # there is nothing left to try, or little: new candidates now
+            self._waiting = True
+            return ()
+        works = works or self._last()
         self._finished = not works and not self._flying
         return works
 
@@ -103,9 +108,10 @@ class PairedStrategy:
         leader = self._leader() if self._tried_any else None
         self._finished = not self._pool(leader)[1]
 
-    def grow(self, candidates: Candidates) -> None:
+    def grow(self, candidates: Candidates, *, wanted: bool = False) -> None:
         before, self._candidates = self._candidates, candidates
-        self._renewed += 1
+        if wanted:
+            self._renewed, self._waiting = self._renewed + 1, False
         self._look_at(tuple(map(len, before.instructions)), tuple(map(len, before.demos)))
 
     def ban(self, place: int, kind: str, index: int) -> None:

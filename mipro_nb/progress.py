@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mipro_nb import events as ev
+from mipro_nb import outcome
 from mipro_nb.console import console
 from mipro_nb.history import History
 from mipro_nb.text import cut, visible
@@ -21,7 +22,7 @@ STAGE_NAMES = {
 
 
 def steps_done(history: History) -> int:
-    """Return how many of the present stage's steps are done: demo sets, instructions or trials."""
+    """Return how many of the present stage's steps are done: demo sets, instructions, trials or evaluations."""
     predictors = len(history.started.predictors) if history.started else 1
     match history.stage:
         case "bootstrap":
@@ -29,7 +30,7 @@ def steps_done(history: History) -> int:
         case "propose":
             return len(history.instructions)
         case "search":
-            return sum(trial.finished for trial in history.trials)
+            return history.searched[0]
         case "verdict":
             tests = [t for t in list(history.trials_by_number.values()) if t.kind.startswith("test")]
             return sum(trial.finished for trial in tests)
@@ -69,9 +70,12 @@ def summary_lines(history: History, now: float) -> list[str]:
     """Return what the eye looks for, one line each: where it is, what it found, what it spent."""
     stage = history.stages.get(history.stage or "")
     where = STAGE_NAMES.get(history.stage or "", "preparing")
-    count = f", {steps_done(history)} of {stage.total}" if stage else ""
+    unit = " evaluations" if history.counts_examples and history.stage == "search" else ""
+    count = f", {steps_done(history):,} of {stage.total:,}{unit}" if stage else ""
     lines = [f"{where}{count}; this stage: {duration_text(seconds_left(history, now))} left"]
-    if history.baseline is not None and history.best is not None:
+    if history.posterior is not None:
+        lines += [f"best {outcome.best_text(history)}", outcome.gain_text(history)]
+    elif history.baseline is not None and history.best is not None:
         baseline, best = history.baseline, history.best
         lines.append(
             f"best {score_text(best.score, best.examples)}; baseline {score_text(baseline.score, baseline.examples)}"
@@ -142,6 +146,8 @@ class TerminalProgress:
                 return f"  {event.predictor}, instruction {event.index}: {cut(event.text, 100)}"
             case ev.TrialFinished():
                 return self._trial_line(event)
+            case ev.PosteriorUpdated():
+                return self._posterior_line(event)
             case ev.Noted():
                 return f"  note: {_in_a_line(event.message)}"
             case ev.VerdictReached():
@@ -151,11 +157,21 @@ class TerminalProgress:
                 return f"{_in_a_line(event.reason)}; {spent}"
         return None
 
-    def _trial_line(self, event: ev.TrialFinished) -> str:
+    def _posterior_line(self, event: ev.PosteriorUpdated) -> str:
+        """One line a round: its trials, which go on again and again, have none of their own."""
+        history = self._history
+        chosen = f"instructions {list(event.instructions)}" + (f", demos {list(event.demos)}" if event.demos else "")
+        left = f"; {duration_text(seconds_left(history, event.at))} left"
+        found = f"{outcome.best_text(history)}, {outcome.gain_text(history)}"
+        return f"  {event.evaluations:,} evaluations: best ({chosen}) {found}{left}"
+
+    def _trial_line(self, event: ev.TrialFinished) -> str | None:
         trial = self._history.trials_by_number.get(event.trial)
+        if trial is not None and trial.kind == "partial":
+            return None
         failed = f", {event.failed} failed" if event.failed else ""
         best = self._history.best
-        found = f"; best {score_text(best.score, best.examples)}" if best else ""
+        found = f"; best {score_text(best.score, best.examples)}" if best and self._history.posterior is None else ""
         score = score_text(event.score, event.examples)
         if trial is None:
             return f"  trial {event.trial}: {score}{failed}{found}"

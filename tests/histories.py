@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import mipro_nb as mn
@@ -151,6 +152,149 @@ def verdict(history_events, before=0.45, after=0.75, examples=60, seed=1):
     yield ev.VerdictReached(judge(first, best), at=105.0)
 
 
+def paired_plan(evaluations):
+    """The first event of a run with ``search="paired"``, whose plan counts evaluations of single examples."""
+    first = started(settings={"search": "paired"})
+    plan = {"auto": "light", "num_instructions": 4, "num_demo_sets": 5, "evaluations": evaluations, "trials_shown": 24}
+    return ev.RunStarted(
+        *(first.run_id, first.program, first.predictors, first.settings),
+        *(plan, first.sizes, first.versions, first.signatures),
+        at=0.0,
+    )
+
+
+REWRITTEN = "Name the one team that can solve the message. Ask what the customer wants back: money, access, a parcel."
+
+
+class Paired:
+    """A paired search that never ran: trials with growing sets of examples, and a model's view after each round.
+
+    Args:
+        effects: true gain of each instruction; ``by_demos`` of each demo set.
+    """
+
+    def __init__(self, effects=(0.0, 0.12, 0.05, -0.04, 0.2), by_demos=(0.0, 0.04, 0.02, 0.05, -0.02, 0.06), seed=3):
+        self.effects, self.by_demos, self.rng = effects, by_demos, random.Random(seed)
+        self.hard = [self.rng.random() for _ in range(100)]
+        self.scores, self.numbers, self.at, self.made = {}, {}, 20.0, []
+
+    def mean(self, choice):
+        return 0.55 + self.effects[choice[0]] + self.by_demos[choice[1]]
+
+    def more(self, choice, count, kind="partial"):
+        """A trial goes on with ``count`` more examples, in the same order for all."""
+        known = self.scores.setdefault(choice, {})
+        new = [n for n in range(100) if n not in known][:count]
+        number = self.numbers.setdefault(choice, len(self.numbers))
+        whole = len(known) + len(new)
+        self.at += 1
+        self.made.append(ev.TrialStarted(number, kind, (choice[0],), (choice[1],), whole, len(new), at=self.at))
+        for example in new:
+            known[example] = float(self.hard[example] < self.mean(choice) + self.rng.gauss(0, 0.08))
+            said = f"Prediction(team='{'billing' if known[example] else 'bug'}')"
+            told = ev.ExampleScored(number, example, known[example], "", "", said, called(example, known[example]))
+            self.made.append(dataclasses.replace(told, at=self.at + 0.4))
+        spent = ev.Usage(len(new), 0, 150 * len(new), 5 * len(new), 0.0002 * len(new))
+        self.made.append(ev.LMUsed("search", spent, at=self.at + 0.5))
+        self.made.append(ev.TrialFinished(number, sum(known.values()) / whole, whole, 0, at=self.at + 0.6))
+
+    def around(self, mean, count, least=None):
+        half = 0.9 / max(4, count) ** 0.5
+        low = mean - half if least is not None else max(0.0, mean - half)
+        return {"mean": mean, "low": low, "high": mean + half if least is not None else min(1.0, mean + half)}
+
+    def posterior(self, instructions, demos, simplest=True):
+        """What a model would make of it: the truth, as uncertain as the results are few."""
+        count = sum(map(len, self.scores.values()))
+        leader = max(self.scores, key=lambda choice: self.mean(choice) - 0.6 / len(self.scores[choice]) ** 0.5)
+        gain = self.mean(leader) - self.mean((0, 0))
+        few = len(self.scores[leader])
+        candidates = []
+        for kind, indices in (("instruction", instructions), ("demos", demos)):
+            for index in indices:
+                choice = (index, leader[1]) if kind == "instruction" else (leader[0], index)
+                effect = self.effects[index] if kind == "instruction" else self.by_demos[index]
+                seen = sum(len(one) for key, one in self.scores.items() if key[kind == "demos"] == index)
+                told = self.around(self.mean(choice), seen)
+                error = 0.0 if index == 0 else 0.4 / max(4, seen) ** 0.5
+                candidates.append({"place": 0, "kind": kind, "index": index, **told, "gain": effect, "error": error})
+        parts = {"instructions": self.effects[leader[0]], "demos": self.by_demos[leader[1]], "both": gain}
+        sources = {name: self.around(mean, few, -1) for name, mean in parts.items()} if leader != (0, 0) else {}
+        short = {}
+        if simplest and leader[1]:
+            loss = {"mean": self.by_demos[leader[1]], "low": -0.03, "high": 0.11}
+            short = {"instructions": (leader[0],), "demos": (0,), "score": self.around(self.mean((leader[0], 0)), few)}
+            short |= {"loss": loss, "tokens": 140, "best_tokens": 452}
+        better = {"better": min(0.997, 0.5 + 2 * gain)}
+        self.made.append(
+            ev.PosteriorUpdated(
+                *((leader[0],), (leader[1],), self.around(self.mean(leader), few), self.around(self.mean((0, 0)), few)),
+                *({**self.around(gain, 2 * few, -1), **better}, sources, tuple(candidates), short, count),
+                at=self.at + 0.7,
+            )
+        )
+
+
+def paired_search(rounds=8, evaluations=600, arrive=4, winner=True, **options):
+    """The third stage of ``search="paired"``; before round ``arrive`` an instruction and a demo set come up."""
+    run = Paired(**options)
+    instructions, demos = 4, 5
+    run.made.append(ev.StageStarted("search", evaluations, at=20.0))
+    for number in range(rounds):
+        if number == arrive:
+            run.made.append(ev.InstructionProposed("self", 4, REWRITTEN, "rewritten", "simple", at=run.at))
+            run.made.append(ev.DemosBootstrapped("self", 5, "recombined", tuple(map(dict, DEMOS)), 2, at=run.at))
+            run.made.append(ev.CandidateBanned("self", "instruction", 3, at=run.at))
+            instructions, demos = 5, 6
+        if number < 4:
+            run.more((0, 0), 10, "baseline")
+        fresh = {(run.rng.randrange(instructions), run.rng.randrange(demos)) for _ in range(3)}
+        fresh |= {(instructions - 1, demos - 1)} if number == arrive else set()
+        leading = sorted(run.scores, key=run.mean)[-3:] if number > 1 else []
+        for choice in sorted({*fresh, *leading} - {(0, 0)}):
+            run.more(choice, 10)
+        run.posterior(range(instructions), range(demos))
+    if winner:
+        last = next(event for event in reversed(run.made) if isinstance(event, ev.PosteriorUpdated))
+        run.more((last.instructions[0], last.demos[0]), 100, "full")
+        run.posterior(range(instructions), range(demos))
+    return run.made
+
+
+def paired(rounds=8, before=0.55, after=0.79, tested=True, **options):
+    """A whole run with ``search="paired"``, with a verdict if it has a test set."""
+    events = [paired_plan(600), *bootstrap(), *propose(), *paired_search(rounds, **options)]
+    if not tested:
+        events[0] = dataclasses.replace(events[0], sizes={"training": 40, "validation": 100, "test": 0})
+        return History([*events, ev.RunFinished("finished", at=106.0)])
+    return History([*events, *verdict(events, before, after), ev.RunFinished("finished", at=206.0)])
+
+
+def paired_middle(rounds=6):
+    """In the middle of a paired search: two trials grow, one of them the leader's."""
+    events = [paired_plan(600), *bootstrap(), *propose(), *paired_search(rounds, winner=False)]
+    best = History(events).best
+    for trial_, count in ((best, 4), (next(t for t in History(events).trials if t is not best and t.number == 2), 7)):
+        new = [n for n in range(100) if n not in trial_.scored][:10]
+        whole = len(trial_.scored) + len(new)
+        events.append(
+            ev.TrialStarted(trial_.number, "partial", trial_.instructions, trial_.demos, whole, len(new), at=88.0)
+        )
+        events += [ev.ExampleScored(trial_.number, n, 1.0, output="{}", calls=called(n), at=88.5) for n in new[:count]]
+    return History(events)
+
+
+def paired_beginning():
+    """A paired search before its first round is over: no posterior yet."""
+    events = [paired_plan(600), *bootstrap(), *propose(), *paired_search(1, winner=False)]
+    return History(events[: next(n for n, event in enumerate(events) if isinstance(event, ev.PosteriorUpdated))])
+
+
+def paired_untested():
+    """A paired run without a test set."""
+    return paired(tested=False)
+
+
 def empty():
     """No event yet."""
     return History()
@@ -287,4 +431,8 @@ ALL = {
     "two_predictors": two_predictors,
     "numeric": numeric,
     "hostile": hostile,
+    "paired": paired,
+    "paired_beginning": paired_beginning,
+    "paired_middle": paired_middle,
+    "paired_untested": paired_untested,
 }

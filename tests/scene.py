@@ -128,3 +128,33 @@ class Replayed:
             for listener in self.listeners:
                 listener(event)
             time.sleep(0.001)
+
+
+class Standing(Replayed):
+    """A run that stands still wherever its events end."""
+
+    def __init__(self, events: list[Any], status: str = "running") -> None:
+        self.history, self.later, self.listeners, self.status = mn.History(events), [], [], status
+
+
+def standing(name: str, status: str = "running") -> Any:
+    """Return the view of one of the histories of ``histories.ALL``."""
+    from mipro_nb.notebook.view import RunView
+
+    return RunView(Standing(histories.ALL[name]().events, status))
+
+
+def written(name: str) -> Path:
+    """Write one of the histories of ``histories.ALL`` as a log; return the file."""
+    path = Path(f"{name}.jsonl")
+    histories.ALL[name]().write(path)
+    return path
+
+
+def approaches(history: Any) -> Any:
+    """Stand in for ``frames.approaches``: what worked in proposing."""
+    import pandas as pd
+
+    told = [("kind", "rewrite", 3, 0.06), ("kind", "fresh", 3, 0.02), ("tip", "high_stakes", 1, -0.01)]
+    rows = [{"factor": f, "level": v, "tried": n, "gain": g, "low": g - 0.07, "high": g + 0.07} for f, v, n, g in told]
+    return pd.DataFrame(rows)

@@ -132,7 +132,7 @@ def test_stats_agree_with_the_table_of_candidates():
     history = histories.two_predictors()
     frame = history.candidates_frame()
     names = list(history.started.predictors)
-    for place, kind, index, mean, low, high, examples, trials in wire.stats(history)["rows"]:
+    for place, kind, index, mean, low, high, examples, trials, *_ in wire.stats(history)["rows"]:
         chosen = frame[(frame["predictor"] == names[place]) & (frame["index"] == index)]
         row = chosen[chosen["kind"] == ("demos" if kind else "instruction")].iloc[0]
         assert (row["mean"].round(4), row["low"], row["high"], row["examples"], row["trials"]) == (

@@ -40,6 +40,7 @@ def written(history: History, room: Room) -> list[Block]:
         *sections.winner(history, room),
         *_figures(history),
         *listings.candidates(history, room),
+        *sections.approaches(history),
         *listings.trials(history, room),
         *_examples(history, room),
         *ledger.cost(history),
@@ -89,8 +90,9 @@ def _seen(history: History) -> str:
     known = [trial.score for trial in history.trials if trial.score is not None]
     told = f"Scores of {len(known):,} trials, from {min(known):.1%} to {max(known):.1%}"
     for name, trial in (("baseline", history.baseline), ("best", history.best)):
+        model = getattr(history.posterior, "score" if name == "best" else name, None)
         if trial is not None and trial.score is not None:
-            told += f"; {name} {trial.score:.1%}"
+            told += f"; {name} {trial.score:.1%}" if model is None else f"; {name}, estimated, {model['mean']:.1%}"
     return told
 
 

@@ -46,6 +46,8 @@ def trial_rows(history: History) -> list[dict[str, Any]]:
     instructions = {(one.predictor, one.index): one.text for one in list(history.instructions)}
     demos = {(one.predictor, one.index): _demos_text(one.origin, one.demos) for one in list(history.demo_sets)}
     baseline = history.baseline.score if history.baseline else None
+    if history.posterior is not None:  # as the best so far is an estimate, so is what it is compared with
+        baseline = history.posterior.baseline["mean"]
     return [
         {
             "trial": trial.number,

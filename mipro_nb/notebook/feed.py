@@ -33,27 +33,37 @@ class Snapshot:
         self._keys: dict[str, Any] = {}
         self._values: dict[str, Any] = {}
         self._packed = 0
+        self._base: list[list[Any]] = []  # the rows that are packed
         self.beat = 0
 
     def take(self, now: float) -> dict[str, Any]:
         """Return all traits' values as of now."""
         history = self._source.history
         trials = history.trials
-        done = sum(trial.finished for trial in trials)
+        done = sum(trial.finished or trial.score is not None for trial in trials)
+        found = history.posterior.evaluations if history.posterior is not None else None
         before = closeup.baseline_of(history)
         slot = now // SLOW if before is not None and not before.finished else 0
         best = history.best.number if history.best is not None else None
         told = (len(history.instructions), len(history.demo_sets))
         if not self._packed <= done <= self._packed + TAIL:
             self._packed = done - done % TAIL
-        self._keep("_base", self._packed, lambda: packed([wire.trial_row(t) for t in trials[: self._packed]]))
-        self._values["_tail"] = [wire.trial_row(trial) for trial in trials[self._packed :]]
+        self._take_trials([wire.trial_row(trial) for trial in trials])
         self._keep("_texts", told, lambda: packed(wire.texts(history)))
-        self._keep("_stats", done, lambda: wire.stats(history))
-        self._keep("_examples", (slot, best, before is not None), lambda: packed(closeup.examples(history)))
-        self._keep("_prompt", (slot, best, before is not None), lambda: packed(closeup.prompt(history)))
+        self._keep("_stats", (done, found, told, len(history.banned)), lambda: wire.stats(history))
+        moment = (slot, best, before is not None, found)
+        self._keep("_examples", moment, lambda: packed(closeup.examples(history)))
+        self._keep("_prompt", moment, lambda: packed(closeup.prompt(history)))
         self._values["_status"] = wire.sendable(wire.status(self._source, now, self.beat))
         return dict(self._values)
+
+    def _take_trials(self, rows: list[list[Any]]) -> None:
+        """Send the latest trials, and the older ones that went on since they were packed."""
+        changed = [row for row, before in zip(rows, self._base, strict=False) if row != before]
+        if self._packed != len(self._base) or len(changed) > TAIL:
+            self._base, changed = rows[: self._packed], []
+        self._keep("_base", self._base, lambda: packed(self._base))
+        self._values["_tail"] = [*changed, *rows[self._packed :]]
 
     def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> None:
         if self._keys.get(name, self) != key:  # at first the key is one that nothing equals

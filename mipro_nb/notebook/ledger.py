@@ -25,7 +25,7 @@ BEYOND = (
     "Planned are the likely number and, in brackets, the least and the most. A call that the cache answered costs "
     "nothing; the plan can't know of it."
 )
-SHAPES = ("num_trials", "num_instructions", "num_demo_sets", "minibatch_size", "full_eval_steps")
+SHAPES = ("num_trials", "evaluations", "num_instructions", "num_demo_sets", "minibatch_size", "full_eval_steps")
 
 
 def seconds_by_stage(history: History) -> dict[str, float]:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.frames import Standing, change, compared, standings
+from mipro_nb.frames import Standing, banned, change, compared, estimates, standings
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook.charts import choice_text
 from mipro_nb.notebook.closeup import label
 from mipro_nb.notebook.document import GAP, Block, Heading, Long, Paragraph, Table
 from mipro_nb.notebook.sections import Room, count_text, demo_text, long, numbers, of
 from mipro_nb.text import cut
+from mipro_nb.verdict import Z
 
 MEANS = "The mean is over the examples of all combinations with the candidate, each counted once."
+MODELLED = (
+    "The estimate is the model's for the best program with this candidate put in, tried or not; the gain is that over "
+    "the candidate which the program was given, in points, with its 95% interval."
+)
 WORDS = {"fixed": "fixed", "broken": "broken", "same": "the same", "open": "not compared (a call failed)"}
+WORDS["unseen"] = "not compared (the best program was not run on them)"
 CANDIDATE = ("no.", "mean score", f"95%{GAP}interval", "examples", "trials", "origin", "text")
 TRIAL = ("trial", "kind", "score", f"95%{GAP}interval", "examples", "failed", "best so far", "combination")
+ESTIMATE = ("no.", "estimate", f"95%{GAP}interval", "gain", "examples", "trials", "origin", "text")
 EXAMPLE = ("no.", "change", "input", "baseline", "best", "what the best program said")
 
 Compared = tuple[str, int, ev.ExampleScored, ev.ExampleScored | None]  # change, number, baseline's result, best's
@@ -31,18 +39,34 @@ class _Candidate:
     text: str
     won: bool
     found: Standing
+    estimate: Mapping[str, Any] | None = None
+    banned: bool = False
 
     def cells(self, room: Room) -> tuple[str | Long, ...]:
         name = f"{self.index}{GAP}★{GAP}best" if self.won else str(self.index)
-        shown = numbers(self.found.mean, *self.found.interval, self.found.examples)
-        known = (name, *shown, str(self.found.trials))
+        origin = cut(self.origin, 40) + (", banned" if self.banned else "")
+        counts: tuple[str, ...] = str(self.found.examples), str(self.found.trials)
+        shown: tuple[str, ...] = numbers(self.found.mean, *self.found.interval, 0)[:2]
+        if self.estimate is not None:
+            shown = self._estimated(self.estimate)
+            if not room.full:
+                origin, counts = f"{origin}; {self.found.examples} examples", ()
+        known = (name, *shown, *counts)
         if not room.full:  # an output that may be narrow: the origin stands above the text
-            return (*known, Long(f"{cut(self.origin, 40)}\n{long(self.text, room).text}"))
-        return (*known, cut(self.origin, 40), long(self.text, room))
+            return (*known, Long(f"{origin}\n{long(self.text, room).text}"))
+        return (*known, origin, long(self.text, room))
+
+    @staticmethod
+    def _estimated(told: Mapping[str, Any]) -> tuple[str, str, str]:
+        if "mean" not in told:
+            return "", "", ""
+        gain, error = told.get("gain"), told.get("error")
+        points = f"{gain * 100:+.1f}{GAP}±{GAP}{Z * error * 100:.1f}" if gain is not None and error else ""
+        return *numbers(told["mean"], told["low"], told["high"], 0)[:2], points
 
     @property
     def rank(self) -> tuple[bool, float, int]:
-        mean = self.found.mean
+        mean = self.found.mean if not self.estimate else self.estimate.get("mean")
         return not self.won, -1.0 if mean is None else -mean - 1, self.index
 
 
@@ -58,7 +82,8 @@ def candidates(history: History, room: Room) -> list[Block]:
             if rows:
                 first = "" if parts else "Candidates"
                 parts.append(Heading(f"{words}{of(name, len(names))} ({len(rows)})", short=first))
-                parts += [Paragraph(MEANS)] if words == "Instructions" else []
+                means = MEANS if history.posterior is None else MODELLED
+                parts += [Paragraph(means)] if words == "Instructions" else []
                 parts += _candidate_table(words + of(name, len(names)), rows, room)
     return parts
 
@@ -72,7 +97,8 @@ def _instructions(
             won = best is not None and best.instructions[place] == one.index
             origin = f"{one.origin}, {one.tip}" if one.tip not in ("", "none") else one.origin
             found = known.get((place, "instruction", one.index), Standing())
-            rows.append(_Candidate(one.index, origin, one.text, won, found))
+            more = _model(history, place, name, "instruction", one.index)
+            rows.append(_Candidate(one.index, origin, one.text, won, found, *more))
     return rows
 
 
@@ -84,8 +110,15 @@ def _demo_sets(
         if made.predictor == name:
             won = best is not None and bool(best.demos) and best.demos[place] == made.index
             found = known.get((place, "demos", made.index), Standing())
-            rows.append(_Candidate(made.index, made.origin, _demos_text(made, room), won, found))
+            more = _model(history, place, name, "demos", made.index)
+            rows.append(_Candidate(made.index, made.origin, _demos_text(made, room), won, found, *more))
     return rows
+
+
+def _model(history: History, place: int, name: str, kind: str, index: int) -> tuple[Mapping[str, Any] | None, bool]:
+    """Return what the posterior says of a candidate, None without one; and whether it is banned."""
+    told = estimates(history).get((place, kind, index), {}) if history.posterior is not None else None
+    return told, (name, kind, index) in banned(history)
 
 
 def _demos_text(made: ev.DemosBootstrapped, room: Room) -> str:
@@ -103,8 +136,10 @@ def _candidate_table(words: str, rows: Sequence[_Candidate], room: Room) -> list
     cells = tuple(row.cells(room) for row in shown)
     left = len(ordered) - len(shown)
     more: list[Block] = [Paragraph(f"{left} more were not better.")] if left else []
-    head = CANDIDATE if room.full else (*CANDIDATE[:-2], "origin, and text")
-    return [Table(head, cells, words, frozenset({1, 2, 3, 4}), marked), *more]
+    whole = ESTIMATE if any(row.estimate is not None for row in rows) else CANDIDATE
+    left_out = 2 if whole is CANDIDATE else 4  # of an estimate the counts stand with the origin
+    head = whole if room.full else (*whole[:-left_out], "origin, and text")
+    return [Table(head, cells, words, frozenset(range(1, len(head) - (2 if room.full else 1))), marked), *more]
 
 
 def trials(history: History, room: Room) -> list[Block]:
@@ -138,7 +173,10 @@ def changed(history: History) -> list[Compared]:
     """Return the validation examples under the baseline and under the best program; none if that is the baseline."""
     if history.best is None or history.best is history.baseline:
         return []
-    return [(change(was, now) or "open", number, was, now) for number, was, now in compared(history)]
+    unseen = "open" if history.posterior is None else "unseen"
+    return [
+        (change(was, now) or ("open" if now else unseen), number, was, now) for number, was, now in compared(history)
+    ]
 
 
 def counts_text(found: Sequence[Compared]) -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, Any]]
 WIDTH, HEIGHT = 400, 230
-COLORS = {"baseline": "#767676", "minibatch": "#0072B2", "full": "#D55E00"}
-SHAPES = {"baseline": "square", "minibatch": "circle", "full": "diamond"}
+COLORS = {"baseline": "#767676", "minibatch": "#0072B2", "partial": "#0072B2", "full": "#D55E00"}
+SHAPES = {"baseline": "square", "minibatch": "circle", "partial": "circle", "full": "diamond"}
 BEST = "#009E73"
 INK = "#808080"  # letters that hold on white and on black; the live view sets the signal ``ink`` by its theme
 GRID = "rgba(128,128,128,0.25)"
@@ -58,9 +58,22 @@ def scores(rows: Rows | None) -> Any:
         trials="count()", most="max(examples)"
     )
     ink = ink_of(rows)
-    layers = [_frame(known), _intervals(known), *_baseline(base, ink), *_best(base, ink), _points(known, ink)]
+    layers = [
+        _frame(known),
+        _intervals(known, rows),
+        *_baseline(base, ink),
+        *_best(base, ink),
+        _points(known, ink, rows),
+    ]
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, description="score of every trial")
-    return chart.add_params(alt.param(name="ink", value=INK)) if rows is None else chart
+    params = [alt.param(name="ink", value=INK), alt.param(name="kinds", value=kinds(()))]
+    return chart.add_params(*params) if rows is None else chart
+
+
+def kinds(rows: Rows) -> list[str]:
+    """Return the kinds of trials that the legend names: a search has minibatches or partial trials."""
+    other = "minibatch" if any(row["kind"] == "partial" for row in rows) else "partial"
+    return [kind for kind in COLORS if kind != other]
 
 
 def ink_of(rows: Rows | None) -> Any:
@@ -101,7 +114,7 @@ def _frame(known: Any) -> Any:
     return frame.mark_rule(opacity=0, aria=False).encode(_x("start"), x2="end", y=_y("bottom"), y2="top")
 
 
-def _intervals(known: Any) -> Any:
+def _intervals(known: Any, rows: Rows | None) -> Any:
     import altair as alt
 
     rules = known.transform_filter("isValid(datum.low)").transform_calculate(
@@ -109,28 +122,29 @@ def _intervals(known: Any) -> Any:
     )
     opacity = alt.Opacity("faint:Q", scale=None)
     return rules.mark_rule(strokeWidth=1.5, aria=False).encode(
-        _x(), y=_y("low"), y2="high", color=_color(), opacity=opacity
+        _x(), y=_y("low"), y2="high", color=_color(rows), opacity=opacity
     )
 
 
-def _color() -> alt.Color:
+def _color(rows: Rows | None) -> alt.Color:
     import altair as alt
 
-    return alt.Color("kind:N", scale=alt.Scale(domain=list(COLORS), range=list(COLORS.values())), legend=_legend())
+    return alt.Color("kind:N", scale=alt.Scale(domain=list(COLORS), range=list(COLORS.values())), legend=_legend(rows))
 
 
-def _legend() -> Any:
+def _legend(rows: Rows | None) -> Any:
     import altair as alt
 
+    shown = alt.ExprRef("kinds") if rows is None else kinds(rows)
     label = "datum.label == 'full' ? 'full evaluation' : datum.label"
-    return alt.Legend(title=None, orient="top", symbolType="circle", symbolSize=90, labelExpr=label)
+    return alt.Legend(title=None, values=shown, orient="top", symbolType="circle", symbolSize=90, labelExpr=label)
 
 
-def _points(known: Any, ink: Any) -> Any:
+def _points(known: Any, ink: Any, rows: Rows | None) -> Any:
     """Areas follow the examples; crowds get smaller points."""
     import altair as alt
 
-    area = "datum.examples / max(1, datum.most) * (datum.kind == 'minibatch' ? 130 : 200)"
+    area = "datum.examples / max(1, datum.most) * (datum.kind == 'minibatch' || datum.kind == 'partial' ? 130 : 200)"
     sized = known.transform_calculate(
         area=f"max(12, {area} * min(1, max(0.2, 60 / datum.trials)))",
         shown="datum.dim ? 0.15 : 0.9",
@@ -148,8 +162,10 @@ def _points(known: Any, ink: Any) -> Any:
     return sized.mark_point(filled=True, cursor="pointer").encode(
         _x(),
         _y("score"),
-        color=_color(),
-        shape=alt.Shape("kind:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=_legend()),
+        color=_color(rows),
+        shape=alt.Shape(
+            "kind:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=_legend(rows)
+        ),
         size=alt.Size("area:Q", scale=None),
         opacity=alt.Opacity("shown:Q", scale=None),
         stroke=alt.condition(chosen, alt.value(ink), alt.value("transparent")),

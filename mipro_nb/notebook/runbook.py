@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import events as ev
 from mipro_nb.errors import ConfigError, nearest
-from mipro_nb.history import History
+from mipro_nb.history import History, TrialRecord
 from mipro_nb.module import Module
 from mipro_nb.notebook.cellnames import Namespace, is_kind, named
 from mipro_nb.notebook.cellspec import python_name
@@ -181,20 +181,27 @@ def table(runs: Sequence[tuple[int, str, Run]]) -> str:
 def _row(number: int, name: str, run: Run) -> tuple[str, ...]:
     history = run.history
     best, baseline = history.best, history.baseline
-    done = sum(trial.finished for trial in history.trials)
-    search = history.stages.get("search")  # grows with every extension
-    total = search.total if search is not None else run.plan.trials_shown
-    cost = history.usage.cost
+    done, total = history.searched  # grows with every extension
+    if "search" not in history.stages:
+        total = run.plan.trials_shown
+    cost, model = history.usage.cost, history.posterior
     return (
         str(number),
         name or "(name taken)",
         run.name,
         run.status,
-        score_text(best.score, best.examples) if best else "",
-        score_text(baseline.score, baseline.examples) if baseline else "",
+        _score_text(best, model.score if model is not None else None),
+        _score_text(baseline, model.baseline if model is not None else None),
         f"{done} of {max(done, total)}",
         "unknown" if cost is None else f"${cost:,.4f}",
     )
+
+
+def _score_text(trial: TrialRecord | None, estimate: Mapping[str, float] | None) -> str:
+    """Write a trial's score; where there is a model of the results its estimate, said to be one."""
+    if estimate is not None:
+        return f"{estimate['mean']:.1%}, estimated"
+    return score_text(trial.score, trial.examples) if trial else ""
 
 
 def status_text(name: str, run: Run) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mipro_nb import events as ev
+from mipro_nb import outcome
 from mipro_nb.frames import as_text
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook.charts import choice_text
@@ -21,6 +22,12 @@ UNTESTED = (
 UNJUDGED = "No verdict: the run ended before its test set was opened."
 UNOPENED = "No verdict yet: the test set is still closed."
 SIGNS = {"improved": "✓", "not shown": "?", "worse": "✗"}
+ESTIMATES = ("program", "estimate", "95% interval", "raw mean", "combination")
+GAINS = ("changed", "gain in points", "95% interval")
+SHRUNKEN = (
+    "Estimates are of a model of all results, which pairs the scores of each example; they are shrunken, so that the "
+    "luck of the winner is taken off. A raw mean is that of the examples that the program was run on."
+)
 HEAD = ("program", "score", "95% interval", "examples", "combination")
 
 
@@ -78,12 +85,13 @@ def judged(history: History) -> list[Block]:
     if found is None:
         tested = history.started is not None and bool(history.started.sizes.get("test"))
         closed = UNJUDGED if history.reason is not None else UNOPENED
-        return [Callout("not shown", "", closed if tested else UNTESTED)]
+        untested = UNTESTED if history.posterior is None else outcome.ESTIMATED
+        return [Callout("not shown", "", closed if tested else untested)]
     text = (
         f"95% interval of the difference: {found.low * 100:+.1f} to {found.high * 100:+.1f} points, "
         f"p = {found.p_value:.2g}; {found.fixed} examples fixed, {found.broken} broken."
     )
-    return [Callout(found.word, _sentence(found), text)]
+    return [Callout(found.word, _sentence(found), text), *map(Paragraph, outcome.after_test(history))]
 
 
 def _sentence(found: Verdict) -> str:
@@ -95,6 +103,8 @@ def _sentence(found: Verdict) -> str:
 
 def scores(history: History) -> list[Block]:
     """The best program beside the one as it was given, on the validation set."""
+    if history.posterior is not None:
+        return _estimates(history, history.posterior)
     names = history.started.predictors if history.started else ()
     rows = []
     for name, trial in (("best on validation", history.best), ("baseline on validation", history.baseline)):
@@ -104,6 +114,45 @@ def scores(history: History) -> list[Block]:
     if not rows:
         return [Paragraph("No trial was fully evaluated.")]
     return [Table(HEAD, tuple(rows), "scores on the validation set", frozenset({1, 2, 3}))]
+
+
+def _estimates(history: History, found: ev.PosteriorUpdated) -> list[Block]:
+    """The estimates of best and baseline beside their raw means, the gain, what brought it, and what is shorter."""
+    rows = []
+    leader = {"instructions": found.instructions, "demos": found.demos}
+    told = outcome.choice_text(history, leader)
+    for name, trial, score, choice in (
+        ("best, estimated", history.best, found.score, told),
+        ("baseline, estimated", history.baseline, found.baseline, "as it was given"),
+    ):
+        shown = numbers(score["mean"], score["low"], score["high"], 0)
+        raw = "" if trial is None or trial.score is None else f"{trial.score:.1%} (n{GAP}={GAP}{trial.examples})"
+        rows.append((name, *shown[:2], raw, Long(f"trial {trial.number}: {choice}" if trial else choice)))
+    parts: list[Block] = [
+        Table(ESTIMATES, tuple(rows), "estimated scores on the validation set", frozenset({1, 2, 3})),
+        Paragraph(f"Gain: {outcome.gain_text(history)}. {SHRUNKEN}"),
+    ]
+    brought = tuple((words, *_points(gain)) for words, gain in outcome.sources(history))
+    if brought:
+        parts += [Heading("What brought the gain"), Table(GAINS, brought, "what brought the gain", frozenset({1, 2}))]
+    simplest = outcome.simplest_text(history)
+    return [*parts, *([Paragraph(simplest)] if simplest else [])]
+
+
+def _points(gain: Mapping[str, float]) -> tuple[str, str]:
+    return f"{gain['mean'] * 100:+.1f}", f"{gain['low'] * 100:+.1f} to{GAP}{gain['high'] * 100:+.1f}"
+
+
+def approaches(history: History) -> list[Block]:
+    """What worked in proposing instructions: the gain that is expected of each way of asking."""
+    rows = tuple(
+        (str(row["factor"]), cut(str(row["level"]), 80), str(row["tried"]), *_points({**row, "mean": row["gain"]}))
+        for row in outcome.approaches(history)
+    )
+    if not rows:
+        return []
+    head = ("asked with", "", "tried", *GAINS[1:])
+    return [Heading("What worked in proposing"), Table(head, rows, "what worked in proposing", frozenset({2, 3, 4}))]
 
 
 def spent(history: History) -> Paragraph:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mipro_nb import outcome
 from mipro_nb.history import History
 from mipro_nb.notebook import charts, listings, markup, sections
 from mipro_nb.notebook.document import Block, Heading, Paragraph, shortened
@@ -52,13 +53,15 @@ def plain(history: History, now: float) -> str:
         lines.append(f"best combination: {charts.choice_text(names, best)}")
         for name, text, _ in sections.winners(history, best):
             lines.append(f"instruction of {name}: {shortened(text, 400)}")
+    simplest = outcome.simplest_text(history)
+    lines += [simplest] if simplest else []
     lines += [f"note: {note.message}" for note in history.notes[-3:]]
     return "\n".join(visible(line) for line in lines)
 
 
 def _ending_lines(history: History) -> list[str]:
     spent = f"{usage_text(history.usage)}; {duration_text(history.seconds)}"
-    told = [f"verdict: {history.verdict}"] if history.verdict else []
+    told = [f"verdict: {history.verdict}", *outcome.after_test(history)] if history.verdict else []
     return [history.reason or "", *told, *summary_lines(history, history.events[-1].at)[1:-1], spent]
 
 
@@ -73,6 +76,7 @@ def _blocks(history: History, status: str, room: Room) -> list[Block]:
         sections.spent(history),
         *sections.winner(history, room),
         *listings.candidates(history, room),
+        *sections.approaches(history),
         *listings.examples(history, room),
         *sections.notes(history, room),
         *_settings(history, room),

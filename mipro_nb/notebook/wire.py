@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
 from mipro_nb import events as ev
-from mipro_nb.frames import as_text, standings
+from mipro_nb import outcome
+from mipro_nb.frames import Standing, as_text, banned, estimates, standings
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook.charts import choice_text
 from mipro_nb.notebook.closeup import rounded
@@ -28,8 +29,9 @@ TITLES = {
     "search": "Search combinations",
     "verdict": "Verdict on the test set",
 }
-KINDS = ("baseline", "minibatch", "full")
+KINDS = ("baseline", "minibatch", "full", "partial")
 NOTES = 8
+GAINS = ("gain", "low", "high")
 DEMO_TEXT = 600  # characters of a demo's field
 
 
@@ -77,6 +79,8 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "elapsed": rounded((events[-1].at if history.reason else now) - events[0].at, 1) if events else 0.0,
         "best": _trial(history, history.best),
         "baseline": _trial(history, history.baseline),
+        "estimate": estimate(history),
+        "remarks": outcome.after_test(history),
         "usage": {**asdict(usage), "cached": usage.cached_calls, "cost": rounded(usage.cost, 6)},
         "expected": _expected(source.plan),
         "max_cost": source.max_cost,
@@ -98,6 +102,8 @@ def _stages(history: History, plan: Plan | None) -> list[dict[str, Any]]:
         present = name == history.stage and stage is not None
         total = stage.total if stage else 2 if name == "verdict" and history.verdict is not None else 0
         done = steps_done(history) if present else total
+        if name == "search" and history.counts_examples:
+            done, total = history.searched
         shown.append(
             {"name": name, "title": TITLES[name], "done": done, "total": total, "detail": _detail(history, name)}
         )
@@ -113,12 +119,23 @@ def _detail(history: History, stage: str) -> str:
         return f"{count} instruction{'s' * (count != 1)}" + (f", {dropped} dropped or noted" if dropped else "")
     if stage in ("search", "verdict"):
         running = [t for t in list(history.trials_by_number.values()) if not t.finished]
+        if stage == "search" and history.counts_examples:
+            return _programs(history, sum(not t.kind.startswith("test") for t in running))
         if running and running[-1].kind.startswith("test") == (stage == "verdict") and not history.reason:
             trial = running[-1]
             kind = {"test_baseline": "baseline", "test_best": "best program"}.get(trial.kind, trial.kind)
             head = kind if stage == "verdict" else f"trial {trial.number}, {kind}"
             return f"{head}: {len(trial.scored)} of {trial.new} examples"
     return ""
+
+
+def _programs(history: History, running: int) -> str:
+    """Say what the evaluations of a search went to."""
+    tried = len(history.trials)
+    if not tried:
+        return ""
+    way = f", {running} under way" if running and not history.reason else ""
+    return f"evaluations of {tried} program{'s' * (tried != 1)}{way}"
 
 
 def _attempts(attempts: Sequence[ev.ExampleBootstrapped]) -> str:
@@ -148,6 +165,29 @@ def _trial(history: History, trial: TrialRecord | None) -> dict[str, Any] | None
         "trial": trial.number,
         "choice": choice_text(names, trial),
     }
+
+
+def estimate(history: History) -> dict[str, Any] | None:
+    """Return what the posterior says of the leader, as numbers and as the words that every page uses; or None."""
+    found = history.posterior
+    if found is None:
+        return None
+    gain = {**_ends(found.gain), "better": rounded(found.gain.get("better"), 4)}
+    return {
+        "score": _ends(found.score),
+        "baseline": _ends(found.baseline),
+        "gain": gain,
+        "given": outcome.is_given(history),
+        "chance": outcome.probability(found.gain["better"]) if "better" in found.gain else "",
+        "choice": outcome.choice_text(history, {"instructions": found.instructions, "demos": found.demos}),
+        "sources": [[words, *_ends(told).values()] for words, told in outcome.sources(history)],
+        "simplest": outcome.simplest_text(history),
+        "evaluations": found.evaluations,
+    }
+
+
+def _ends(found: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: rounded(found[name]) for name in ("mean", "low", "high")}
 
 
 def _expected(plan: Plan | None) -> dict[str, Any] | None:
@@ -204,14 +244,28 @@ def texts(history: History) -> dict[str, Any]:
 
 
 def stats(history: History) -> dict[str, Any]:
-    """Return the mean score of every candidate that was tried, and which combination leads."""
-    rows = [
-        [place, int(kind == "demos"), index, rounded(found.mean), *found.interval, found.examples, found.trials]
-        for (place, kind, index), found in standings(history).items()
-    ]
+    """Return the score of every candidate that was tried or estimated, and which combination leads.
+
+    A row holds place, kind, index, mean, interval, examples, trials, the gain over the part as given with its error,
+    and whether it is banned. Means are raw, or the posterior's where ``estimated``.
+    """
+    known, told, out = standings(history), estimates(history), banned(history)
+    names = history.started.predictors if history.started else ()
+    rows = []
+    for place, kind, index in dict.fromkeys([*known, *told]):
+        found, model = known.get((place, kind, index), Standing()), told.get((place, kind, index), {})
+        low, high = (model["low"], model["high"]) if model else found.interval
+        shown = [rounded(model.get("mean", found.mean)), rounded(low), rounded(high), found.examples, found.trials]
+        more = [rounded(model.get("gain")), rounded(model.get("error"))]
+        is_out = place < len(names) and (names[place], kind, index) in out
+        rows.append([place, int(kind == "demos"), index, *shown, *more, is_out])
     best = history.best
     winner = {"instructions": list(best.instructions), "demos": list(best.demos)} if best is not None else None
-    return {"rows": rows, "winner": winner}
+    worked = [
+        [str(row["factor"]), str(row["level"]), int(row["tried"]), *(rounded(float(row[x])) for x in GAINS)]
+        for row in outcome.approaches(history)
+    ]
+    return {"rows": rows, "winner": winner, "estimated": bool(told), "approaches": worked}
 
 
 def sendable(value: dict[str, Any]) -> dict[str, Any]:

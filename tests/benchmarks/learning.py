@@ -179,7 +179,6 @@ def play(seed: int, proposals: str, trials: int) -> Played:
         task_model=lm,
         max_bootstrapped_demos=0,
         max_labeled_demos=0,
-        num_candidates=8,
         num_threads=1,
         seed=seed,
         search="paired",

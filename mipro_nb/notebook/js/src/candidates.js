@@ -1,8 +1,9 @@
 // Every instruction and demo set: text, where it came from, score, and the difference to the original.
 
-import { el, icon, said, setText } from "./dom.js";
+import { attr, el, icon, said, setText, show } from "./dom.js";
 import { demoList } from "./demos.js";
-import { count, cut, plural } from "./format.js";
+import { count, cut, isNumber, plural, signed } from "./format.js";
+import { gainRows } from "./outcome.js";
 import { candidateRows, demoLine, uses } from "./run.js";
 import { scoreCell } from "./score.js";
 import { Table } from "./table.js";
@@ -20,7 +21,8 @@ export function candidatesPart(session) {
     detail: (row) => detail(row), detailPrint: (row) => JSON.stringify(row.source),
   });
   const hint = el("p", { class: "mipro-hint" });
-  const node = el("div", { class: "mipro-part" }, el("div", { class: "mipro-filters" }, ...filter.nodes, filter.found), hint, table.node);
+  const worked = approaches();
+  const node = el("div", { class: "mipro-part" }, el("div", { class: "mipro-filters" }, ...filter.nodes, filter.found), worked.node, hint, table.node);
   const draw = session.draw(["texts", "stats", "status", "selected", "candidate", "trials"], node, () => {
     const trial = session.trials.byNumber.get(session.selected);
     const rows = candidateRows(session.texts, session.stats, session.predictors);
@@ -28,7 +30,10 @@ export function candidatesPart(session) {
     filter.predictors(session.predictors);
     const fitting = rows.filter(filter.fits);
     setText(filter.found, fitting.length < rows.length ? `${count(fitting.length)} of ${count(rows.length)}` : "");
-    setText(hint, trial ? `The candidates of trial ${trial.number} are marked.` : "Choose a candidate to see its trials in the chart; unfold it for the whole text and what differs from the original.");
+    const estimated = session.stats.estimated ? " Scores are estimates for the best program with the candidate put in; gains are over the part as it was given." : "";
+    setText(hint, trial ? `The candidates of trial ${trial.number} are marked.` : "Choose a candidate to see its trials in the chart; unfold it for the whole text and what differs from the original." + estimated);
+    attr(node, "data-estimated", Boolean(session.stats.estimated));
+    worked.update(session.stats.approaches);
     table.update(fitting);
   });
   return node;
@@ -87,11 +92,12 @@ function columns(session) {
   return [
     {
       title: "Candidate", class: "mipro-c-name", sort: (row) => row.place * 1e6 + row.kind * 1e5 + row.index,
-      print: (row) => `${several()} ${row.predictor} ${row.won} ${row.used}`,
+      print: (row) => `${several()} ${row.predictor} ${row.won} ${row.used} ${row.banned}`,
       draw: (row) => [
         el("span", { class: "mipro-name-line", text: `${row.kind === 0 ? "Instruction" : "Demo set"} ${row.index}` }),
         ...(several() ? [said(row.predictor, { class: "mipro-under" })] : []),
         ...(row.won ? [el("span", { class: "mipro-chip mipro-chip-won" }, icon("star"), "winner")] : []),
+        ...(row.banned ? [el("span", { class: "mipro-chip", text: "banned" })] : []),
         ...(row.used ? [el("span", { class: "mipro-chip", text: "in the trial" })] : []),
       ],
     },
@@ -102,11 +108,40 @@ function columns(session) {
     { title: "Origin", class: "mipro-c-origin mipro-wide", sort: originOf, print: originOf, draw: (row) => [said(originOf(row))] },
     {
       title: "Score", class: "mipro-c-score", sort: (row) => row.mean, high: true, print: (row) => JSON.stringify([row.mean, row.low, row.high, row.examples, row.trials]),
-      draw: (row) => scoreCell(row.mean, row.low, row.high, row.trials ? `n ${count(row.examples)}` : "not tried"),
+      draw: (row) => scoreCell(row.mean, row.low, row.high, scoreNote(row)),
+    },
+    {
+      title: "Gain", class: "mipro-c-score mipro-c-gain mipro-wide", sort: (row) => row.gain, high: true, print: (row) => `${row.gain} ${row.error}`,
+      draw: (row) => (isNumber(row.gain) && row.error ? [el("span", { class: "mipro-num", text: signed(row.gain) }), el("span", { class: "mipro-under", text: `± ${(1.96 * row.error * 100).toFixed(1)}` })] : []),
     },
     { title: "Examples", class: "mipro-c-count mipro-wide", sort: (row) => row.examples, high: true, print: (row) => `${row.examples}`, draw: (row) => [count(row.examples ?? 0)] },
     { title: "Trials", class: "mipro-c-count mipro-wide", sort: (row) => row.trials, high: true, print: (row) => `${row.trials}`, draw: (row) => [count(row.trials ?? 0)] },
   ];
+}
+
+/** What a score stands on, and what the part gains: where there is no room for columns. */
+function scoreNote(row) {
+  const gain = isNumber(row.gain) && row.error ? `gain\u00a0${signed(row.gain)} ` : "";
+  return `${gain}${row.trials ? `n\u00a0${count(row.examples)}` : "not\u00a0tried"}`;
+}
+
+/** What worked in proposing: the expected gain of each way of asking. */
+function approaches() {
+  const rows = el("div", { class: "mipro-sources" });
+  const words = el("p", { class: "mipro-under", text: "Gain that is expected of an instruction made this way, in points, with its 95% interval; in brackets how many were tried." });
+  const node = el("details", { class: "mipro-block mipro-worked", hidden: true }, el("summary", { text: "What worked in proposing" }), words, rows);
+  let drawn = "";
+  return {
+    node,
+    update(told) {
+      const all = Array.isArray(told) ? told : [];
+      show(node, all.length > 0);
+      const print = JSON.stringify(all);
+      if (print === drawn) return;
+      drawn = print;
+      rows.replaceChildren(...gainRows(all.map(([factor, level, tried, ...gain]) => [`${factor}: ${level} (${count(tried)})`, ...gain])));
+    },
+  };
 }
 
 function detail(row) {

@@ -102,7 +102,8 @@ function scoresFigure(session) {
   let basis = null;
   session.draw(["trials", "texts", "status", "selected", "candidate"], drawn.node, () => {
     const { predictors, texts, selected, candidate } = session;
-    const baseline = session.status.baseline?.score ?? null;
+    const { estimate } = session.status;
+    const baseline = estimate?.baseline?.mean ?? session.status.baseline?.score ?? null;
     const now = [predictors.join("\n"), texts, baseline, candidate];
     // a row is made anew when its trial or what all rows depend on has changed
     if (!basis || now.some((value, place) => value !== basis[place])) cache.clear();
@@ -116,9 +117,14 @@ function scoresFigure(session) {
       return [trial.number, row];
     });
     const best = session.status.best;
-    drawn.set(rows, `Score of each trial: ${rows.length} trials; best ${percent(best?.score)}${best?.trial != null ? ` in trial ${best.trial}` : ""}; baseline ${percent(baseline)}. The Trials table has the numbers.`);
+    drawn.set(rows, `Score of each trial: ${rows.length} trials; best ${percent(estimate?.score?.mean ?? best?.score)}${best?.trial != null ? ` in trial ${best.trial}` : ""}; baseline ${percent(baseline)}. The Trials table has the numbers.`, { kinds: legend(session.trials.list) });
   });
   return drawn.node;
+}
+
+/** The kinds that the legend names: a search has minibatches or trials that grow. */
+function legend(trials) {
+  return ["baseline", trials.some((trial) => trial.kind === "partial") ? "partial" : "minibatch", "full"];
 }
 
 /** Numbers are written into cells that are wide enough for them. */

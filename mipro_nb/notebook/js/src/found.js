@@ -7,27 +7,47 @@ export function found() {
   const title = el("h3");
   const big = el("span", { class: "mipro-big" });
   const gain = el("span", { class: "mipro-gain" });
+  const sure = el("p", { class: "mipro-stands" });
   const stands = el("p", { class: "mipro-stands" });
   const choice = el("p", { class: "mipro-stands mipro-said" });
   const strip = stripPlot();
-  const node = el("section", { class: "mipro-found" }, title, el("p", { class: "mipro-score" }, big, gain), stands, choice, strip.node);
+  const node = el("section", { class: "mipro-found" }, title, el("p", { class: "mipro-score" }, big, gain), sure, stands, choice, strip.node);
   return {
     node,
-    update({ best, baseline, state }) {
+    update({ best, baseline, estimate, state }) {
       setText(title, ["finished", "stopped", "failed"].includes(state) ? "Best found" : "Best so far");
-      setText(big, isNumber(best?.score) ? percent(best.score) : "");
-      const compared = isNumber(best?.score) && isNumber(baseline?.score);
-      const same = compared && best.trial === baseline.trial;
-      const difference = compared ? best.score - baseline.score : null;
+      const shown = estimated(best, estimate?.score);
+      const before = estimated(baseline, estimate?.baseline);
+      setText(big, isNumber(shown?.score) ? percent(shown.score) : "");
+      const compared = isNumber(shown?.score) && isNumber(before?.score);
+      const same = compared && (estimate ? estimate.given : best.trial === baseline.trial);
+      const difference = compared ? estimate?.gain?.mean ?? shown.score - before.score : null;
       attr(gain, "data-sign", !compared || same ? null : difference > 0 ? "up" : difference < 0 ? "down" : null);
       setText(gain, !compared ? "" : same ? "the baseline itself" : `${signed(difference)} points over the baseline`);
-      setText(stands, best ? stand(best) : "No trial is finished yet.");
-      const where = best ? [isNumber(best.trial) ? `trial ${best.trial}` : "", best.choice ?? ""].filter(Boolean).join(" · ") : "";
+      setText(sure, compared && !same && estimate ? surely(estimate) : "");
+      show(sure, sure.textContent !== "");
+      setText(stands, estimate ? estimatedStand(best, estimate.score) : best ? stand(best) : "No trial is finished yet.");
+      const chosen = estimate?.choice || best?.choice || "";
+      const where = best ? [isNumber(best.trial) ? `trial ${best.trial}` : "", chosen].filter(Boolean).join(" · ") : "";
       setText(choice, where);
       show(choice, Boolean(where));
-      strip.update(best, baseline);
+      strip.update(shown, before);
     },
   };
+}
+
+/** A trial with the model's score and interval in place of its own. */
+function estimated(one, told) {
+  return one && isNumber(told?.mean) ? { ...one, score: told.mean, low: told.low, high: told.high } : one;
+}
+
+function surely({ gain, chance }) {
+  return `95% interval of the gain ${signed(gain.low)} to ${signed(gain.high)} points${chance ? `; better with a probability of ${chance}` : ""}`;
+}
+
+function estimatedStand(best, told) {
+  const raw = isNumber(best?.score) ? `; raw mean ${percent(best.score)} on ${plural(best.examples ?? 0, "example")}` : "";
+  return `estimated, 95% interval ${range(told.low, told.high)}${raw}`;
 }
 
 function stand(one) {

@@ -3,6 +3,7 @@
 import { head } from "./head.js";
 import { el, setText, show } from "./dom.js";
 import { found } from "./found.js";
+import { outcome } from "./outcome.js";
 import { percent, plural } from "./format.js";
 import { spent } from "./spent.js";
 import { stages } from "./stages.js";
@@ -10,15 +11,15 @@ import { verdict, WORDS } from "./verdict.js";
 
 export function progressPart(session) {
   const node = el("section", { class: "mipro-progress", "aria-label": "Progress of the optimization" });
-  const pieces = [head(session), stages(), verdict(), found(), spent()];
-  const [top, steps, banner, best, usage] = pieces;
+  const pieces = [head(session), stages(), verdict(), found(), spent(), outcome()];
+  const [top, steps, banner, best, usage, brought] = pieces;
   const plan = el("pre", { class: "mipro-plan", tabindex: "0", "aria-label": "Plan" });
   const error = el("div", { class: "mipro-error" }, el("strong", { text: "The run failed" }), el("pre", { class: "mipro-said", tabindex: "0", "aria-label": "Error" }));
   const notes = noteList();
   const waiting = el("p", { class: "mipro-nothing", text: "Waiting for the kernel…" });
   const facts = el("div", { class: "mipro-facts" }, best.node, usage.node);
   const voice = el("div", { class: "mipro-spoken", "aria-live": "polite", role: "status" });
-  node.append(top.node, waiting, plan, error, banner.node, steps.node, facts, notes.node, voice);
+  node.append(top.node, waiting, plan, error, banner.node, steps.node, facts, brought.node, notes.node, voice);
   const announce = announcer(voice);
   session.draw(["status"], node, () => {
     const status = session.status;
@@ -68,7 +69,7 @@ function announcer(voice) {
     const said = [];
     if (now.stage !== before.stage && now.stage) said.push(`Stage: ${status.stages?.find((one) => one.name === now.stage)?.title ?? now.stage}.`);
     if (now.state !== before.state) said.push(`The run is ${now.state}.`);
-    if (now.trial !== before.trial && now.trial != null) said.push(`New best: ${percent(status.best.score)} in trial ${now.trial}.`);
+    if (now.trial !== before.trial && now.trial != null) said.push(`New best: ${percent(status.estimate?.score?.mean ?? status.best.score)} in trial ${now.trial}.`);
     if (now.word && now.word !== before.word) said.push(`Verdict: ${WORDS[now.word]?.title ?? now.word}.`);
     if (said.length) voice.textContent = said.join(" ");
   };

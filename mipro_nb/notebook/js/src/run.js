@@ -3,7 +3,7 @@
 
 import { cut, words } from "./format.js";
 
-export const KINDS = ["baseline", "minibatch", "full"];
+export const KINDS = ["baseline", "minibatch", "full", "partial"];
 const LONGEST = 120; // characters of a text in a chart's tooltip
 
 /** A wire row as a record. */
@@ -129,10 +129,10 @@ export function cellRow(trial, place, predictor, winner) {
 /** Candidates of all predictors, texts joined with their scores. */
 export function candidateRows(texts, stats, predictors) {
   const scores = new Map();
-  for (const [place, kind, index, mean, low, high, examples, trials] of stats?.rows ?? []) {
-    scores.set(`${place} ${kind} ${index}`, { mean, low, high, examples, trials });
+  for (const [place, kind, index, mean, low, high, examples, trials, gain, error, banned] of stats?.rows ?? []) {
+    scores.set(`${place} ${kind} ${index}`, { mean, low, high, examples, trials, gain: gain ?? null, error: error ?? null, banned: Boolean(banned) });
   }
-  const nothing = { mean: null, low: null, high: null, examples: 0, trials: 0 };
+  const nothing = { mean: null, low: null, high: null, examples: 0, trials: 0, gain: null, error: null, banned: false };
   const winner = stats?.winner;
   const row = (kind, one) => {
     const place = Math.max(0, predictors.indexOf(one.predictor));

@@ -15,7 +15,7 @@ export function scoreCell(score, low, high, more = "") {
 
 /** The mark of the chart beside the word: square, circle, diamond. */
 export function kindCell(kind) {
-  const word = { baseline: "baseline", minibatch: "minibatch", full: "full" }[kind] ?? kind;
+  const word = kind;
   return [el("span", { class: "mipro-kind", "data-kind": kind, "aria-hidden": "true" }), word];
 }
 

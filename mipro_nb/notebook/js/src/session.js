@@ -26,11 +26,13 @@ export class Session {
         this.changed(name);
       });
     }
-    for (const trait of ["_base", "_tail"]) {
-      this.store.on(trait, (rows) => {
-        if (this.trials.take(rows)) this.changed("trials");
-      });
-    }
+    // the tail may hold newer rows of trials in the base, which is inflated late
+    this.store.on("_base", (rows) => this.takeTrials([...(rows ?? []), ...(this.store.get("_tail") ?? [])]));
+    this.store.on("_tail", (rows) => this.takeTrials(rows));
+  }
+
+  takeTrials(rows) {
+    if (this.trials.take(rows)) this.changed("trials");
   }
 
   get status() {

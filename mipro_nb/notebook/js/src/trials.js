@@ -35,7 +35,7 @@ function columns(session) {
     {
       title: "Examples", class: "mipro-c-count mipro-wide", sort: (trial) => trial.examples, high: true,
       print: (trial) => `${trial.done} ${trial.planned} ${trial.failed} ${trial.score == null}`,
-      draw: (trial) => [trial.score == null && trial.done < trial.planned ? `${trial.done} of ${trial.planned}` : String(trial.examples), ...(trial.failed ? [el("span", { class: "mipro-under", text: `${trial.failed} failed` })] : [])],
+      draw: (trial) => [trial.done < trial.planned && (trial.score == null || trial.kind === "partial") ? `${trial.done} of ${trial.planned}` : String(trial.examples), ...(trial.failed ? [el("span", { class: "mipro-under", text: `${trial.failed} failed` })] : [])],
     },
     { title: "Best so far", class: "mipro-c-count mipro-c-best mipro-wide", sort: (trial) => trial.bestSoFar, high: true, print: (trial) => `${trial.bestSoFar}`, draw: (trial) => [percent(trial.bestSoFar)] },
     { title: "Choice", class: "mipro-c-text mipro-roomy", print: (trial) => choiceText(trial, session.predictors), draw: (trial) => [said(choiceText(trial, session.predictors))] },

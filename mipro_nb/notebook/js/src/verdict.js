@@ -21,11 +21,12 @@ export function verdict() {
   const meaning = el("p", { class: "mipro-verdict-meaning" });
   const scores = el("p", { class: "mipro-verdict-scores" });
   const details = el("p", { class: "mipro-stands" });
+  const remarks = el("div", { class: "mipro-remarks" });
   const node = el("section", { class: "mipro-verdict", "aria-label": "Verdict", hidden: true },
-    el("div", { class: "mipro-verdict-head" }, sign, word), el("div", {}, meaning, scores, details));
+    el("div", { class: "mipro-verdict-head" }, sign, word), el("div", {}, meaning, scores, details, remarks));
   return {
     node,
-    update({ verdict: found }) {
+    update({ verdict: found, remarks: told }) {
       show(node, Boolean(found?.word));
       if (!found?.word) return;
       attr(node, "data-word", found.word);
@@ -36,6 +37,12 @@ export function verdict() {
       const interval = isNumber(found.low) && isNumber(found.high) ? ` (95% interval ${signed(found.low)} to ${signed(found.high)})` : "";
       const chance = isNumber(found.p_value) ? ` · p ${found.p_value < 0.001 ? "< 0.001" : `= ${found.p_value.toFixed(3)}`}` : "";
       setText(details, `${signed(found.difference)} points${interval} · ${count(found.fixed)} fixed, ${count(found.broken)} broken${chance}`);
+      const lines = Array.isArray(told) ? told : [];
+      if (remarks.textContent !== lines.join("")) remarks.replaceChildren(...lines.map(remark));
     },
   };
+}
+
+function remark(text) {
+  return el("p", { class: text.startsWith("Overfit warning") ? "mipro-stands mipro-warned" : "mipro-stands", text });
 }
