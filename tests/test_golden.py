@@ -19,7 +19,6 @@ import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.propose import TIPS
 from mipro_nb.search import Work
-from mipro_nb.strategies import STRATEGIES
 from mipro_nb.testing import EventRecorder, FakeLM, Messages
 from mipro_nb.tpe import MiproStrategy
 
@@ -72,7 +71,7 @@ def play(task: gt.Task, monkeypatch: pytest.MonkeyPatch, num_threads: int = 2) -
             asked.extend(works)
             return works
 
-    monkeypatch.setitem(STRATEGIES, "mipro", Spied)
+    monkeypatch.setattr("mipro_nb.tpe.MiproStrategy", Spied)
     student = TwoSteps(task.steps) if len(task.steps) > 1 else mn.Predict(*task.steps[0][1:])
     train, val = (mn.examples(part, inputs=["question"]) for part in gt.rows(task))
     scripted, recorder = Scripted({"question": "question:", "topic": "topic:", "answer": "answer:"}), EventRecorder()

@@ -1,5 +1,7 @@
 """The plan: DSPy's numbers, settled before the first call, and a range that holds what really happens."""
 
+import re
+
 import pytest
 from programs import TwoSteps, fake, metric, rows, two_step_reply
 
@@ -30,7 +32,7 @@ def test_auto_modes_have_dspys_numbers_and_the_plan_holds_the_calls(auto, predic
     program = mn.Predict("q -> a") if predictors == 1 else TwoSteps()
     demos = {"max_bootstrapped_demos": 0, "max_labeled_demos": 0} if zero_shot else {}
     lm = fake(replies=two_step_reply)
-    optimizer = mn.MIPROv2(metric, auto=auto, num_threads=2, **demos)
+    optimizer = mn.MIPROv2(metric, auto=auto, num_threads=2, search="mipro", **demos)
     options = {"trainset": rows(40), "valset": rows(1010, 100), "testset": rows(10, 2000)}
     history = mn.History()
     with mn.context(lm=lm):
@@ -138,7 +140,8 @@ def test_small_validation_sets_are_evaluated_whole_in_auto_modes():
 
 def test_numbers_given_by_hand_replace_auto():
     mn.configure(lm=fake())
-    plan = mn.MIPROv2(metric, num_candidates=7).plan(mn.Predict("q -> a"), trainset=rows(60), num_trials=15)
+    by_hand = mn.MIPROv2(metric, num_candidates=7, search="mipro")
+    plan = by_hand.plan(mn.Predict("q -> a"), trainset=rows(60), num_trials=15)
     assert (plan.auto, plan.num_trials, plan.num_instructions, plan.num_demo_sets) == (None, 15, 7, 7)
     plan = mn.MIPROv2(metric, num_candidates=7).plan(mn.Predict("q -> a"), trainset=rows(60))
     assert plan.num_trials == planning.trials_for(1, 7, zero_shot=False) == 11
@@ -153,7 +156,10 @@ def test_the_plan_says_what_deserves_a_look():
 
 def test_the_plan_prints_trials_sizes_and_every_stage():
     mn.configure(lm=fake())
-    text = str(mn.MIPROv2(metric).plan(mn.Predict("q -> a"), trainset=rows(60), testset=rows(5, 90)))
-    assert text.startswith("10 trials")
+    data = {"trainset": rows(60), "testset": rows(5, 90)}
+    mipro = mn.MIPROv2(metric, search="mipro").plan(mn.Predict("q -> a"), **data)
+    assert str(mipro).startswith("10 trials")
+    text = str(mn.MIPROv2(metric).plan(mn.Predict("q -> a"), **data))
+    assert re.match(r"\d+ evaluations; per predictor \d+ instructions, later \d", text)
     for word in ("bootstrap", "propose", "search", "verdict", "together", "validation"):
         assert word in text

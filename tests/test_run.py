@@ -23,9 +23,9 @@ from mipro_nb.testing import EventRecorder
 PATIENCE = 60  # seconds, for what should come at once
 
 
-def start(lm=None, program=None, **options):
+def start(lm=None, program=None, search="paired", **options):
     lm = lm or fake()
-    optimizer = mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4, seed=1)
+    optimizer = mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4, seed=1, search=search)
     data = {"trainset": rows(20), "valset": rows(30, 20), "minibatch_size": 10, "num_trials": 4, **options}
     return optimizer.start(program or mn.Predict("q -> a"), **data)
 
@@ -167,6 +167,21 @@ def test_extending_while_it_goes_on_adds_trials():
     run.extend(6)
     gate.open.set()
     run.result(PATIENCE)
+    shorter = start()
+    shorter.result(PATIENCE)
+    made = [sum(len(trial.scored) for trial in one.history.trials) for one in (run, shorter)]
+    assert made[0] > made[1]
+    assert made[0] <= run.plan.evaluations + 6 * 10
+    assert [event.num_trials for event in run.history.events if isinstance(event, ev.RunExtended)] == [6]
+
+
+def test_extending_mipros_search_while_it_goes_on_adds_trials():
+    gate = Gate(60)
+    run = start(fake(replies=gate), search="mipro")
+    assert gate.reached.wait(PATIENCE)
+    run.extend(6)
+    gate.open.set()
+    run.result(PATIENCE)
     tried = [trial for trial in run.history.trials if trial.kind == "minibatch"]
     assert len(tried) == 10
 
@@ -180,8 +195,11 @@ def test_extending_after_the_verdict_says_that_the_test_set_was_open():
     run.result(PATIENCE)
     assert run.history.best is not best
     assert any("opened for the 2. time" in note.message for note in run.history.notes)
-    numbers = [event.trial for event in run.history.events if isinstance(event, ev.TrialStarted)]
-    assert len(numbers) == len(set(numbers)), "every trial has a number of its own"
+    begun = [event for event in run.history.events if isinstance(event, ev.TrialStarted)]
+    tests = [event.trial for event in begun if event.kind.startswith("test")]
+    assert len(tests) == len(set(tests)) == 4
+    tried = {(event.trial, event.instructions, event.demos) for event in begun if event.trial not in tests}
+    assert len({trial for trial, *_ in tried}) == len(tried), "every combination has a number of its own"
 
 
 def test_a_stopped_run_can_be_extended():
@@ -381,7 +399,7 @@ def test_waiting_on_a_terminal_shows_the_progress():
     with mn.context(progress=True), contextlib.redirect_stdout(shown):
         threading.Timer(0.3, gate.open.set).start()
         run.wait(PATIENCE)
-    assert "trial 3" in shown.getvalue()
+    assert "evaluations: best (instructions" in shown.getvalue()
     assert "finished" in shown.getvalue()
     assert "instruction 1:" not in shown.getvalue(), "what was before isn't told again"
 
