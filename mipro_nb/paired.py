@@ -24,7 +24,7 @@ from mipro_nb.summary import summary
 
 CHUNK = 8  # examples that a combination gets at a time
 ARMS = 4  # combinations in a round, at least
-BOUND = 2.0  # standard deviations above the mean to which a combination is thought to be able to rise
+BOUNDS = (2.0, 0.5)  # standard deviations above the mean that a combination may rise: at first, and in the end
 COVER = 0.35  # share of the evaluations that may go to a first look at every candidate
 REFIT = 1.2  # growth of the evidence after which the model's scales are fitted anew
 TOPS = 8  # among many combinations: the neighbours of so many of the best are looked at, one part another
@@ -165,8 +165,10 @@ class PairedStrategy:
         left = np.full(len(prices), -np.inf)
         left[list(open_)] = 0.0
         noise = self._posterior().noise / self._chunk
+        (high, low), spent = BOUNDS, min(1.0, self._spent / max(1, self._budget))
+        rise = high + (low - high) * spent
         while len(chosen) < min(arms, len(open_)):
-            bounds = outlook.mean - prices + BOUND * np.sqrt(outlook.variance) + left
+            bounds = outlook.mean - prices + rise * np.sqrt(outlook.variance) + left
             place = int(bounds.argmax())
             chosen.append(place)
             left[place] = -np.inf
@@ -175,7 +177,7 @@ class PairedStrategy:
 
     def _by_draw(self, outlook: Outlook, prices: Any, open_: Sequence[int], arms: int) -> list[int]:
         """The best in each of as many draws from the posterior as it takes."""
-        kept = sorted(open_, key=lambda n: -float(outlook.mean[n] - prices[n] + BOUND * outlook.variance[n] ** 0.5))
+        kept = sorted(open_, key=lambda n: -float(outlook.mean[n] - prices[n] + BOUNDS[0] * outlook.variance[n] ** 0.5))
         kept = sorted(kept[:400])
         belief = self._posterior().believed(outlook.rows[kept])
         draws = np.random.default_rng(self._rng.getrandbits(32))
