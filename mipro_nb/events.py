@@ -258,7 +258,10 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunExtended(Event):
-    """More combinations are tried than planned, in ``evaluations`` at most; a run that had ended goes on."""
+    """More combinations are tried than planned; a run that had ended goes on.
+
+    ``evaluations`` is what the search's stage counts more, at most, see ``StageStarted``.
+    """
 
     num_trials: int
     evaluations: int

@@ -58,8 +58,8 @@ class PairedStrategy:
         self._arms = min(16, max(ARMS, schedule.evaluations // 32 // CHUNK))
         self._budget, self._spent, self._flying = schedule.evaluations, 0, 0
         self._cover: list[Choice] = self._first_looks()
-        self._renewed = 0  # rounds of proposals that came
-        self._waiting = self._finished = False
+        self._renewed, self._waiting = 0, False  # rounds of new candidates that came, and whether one is waited for
+        self._finished = False
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
         self._model: Posterior | None = None
@@ -73,16 +73,19 @@ class PairedStrategy:
 
     @property
     def wants(self) -> bool:
-        return self._round_due and not self._finished and not self._flying
+        return self._waiting and not self._flying
 
     def ask(self) -> tuple[Work, ...]:
-        if self._finished:
-            return ()
-        if self._round_due:
-            self._waiting = not self._flying
+        more = self._renewed < self._schedule.rounds
+        self._waiting = self._waiting or (more and self._spent >= self._due)
+        if self._finished or self._waiting:
             return ()
         self._refit()
-        works = self._first() or self._next() or self._last()
+        works = self._first() or self._next()
+        if not works and more and self._tried_any:  # there is nothing left to try, or little: new candidates now
+            self._waiting = True
+            return ()
+        works = works or self._last()
         self._finished = not works and not self._flying
         return works
 
@@ -102,11 +105,11 @@ class PairedStrategy:
         self._budget += num_trials * (self._schedule.minibatch_size or self._schedule.examples)
         self._finished = self._tried_any and not self._pool(self._leader())[1]
 
-    def grow(self, candidates: Candidates) -> None:
+    def grow(self, candidates: Candidates, *, wanted: bool = False) -> None:
         before = self._space.candidates
         self._space.grow(candidates)
-        self._renewed += self._waiting  # else they are a person's own, and the round is still to come
-        self._waiting = self._finished = False
+        if wanted:
+            self._renewed, self._waiting = self._renewed + 1, False
         if not self._tried_any:
             self._cover = self._first_looks()
             return
@@ -261,7 +264,7 @@ class PairedStrategy:
         if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
-        worth = outlook.mean - [self._space.price(choice) for choice in tried]
+        worth = np.round(outlook.mean - [self._space.price(choice) for choice in tried], 9)  # of equals the first tried
         best = int(worth.argmax())
         if baseline in tried and worth[tried.index(baseline)] >= worth[best]:
             return baseline
@@ -281,8 +284,8 @@ class PairedStrategy:
         return self._space.cover(self._rng, int(COVER * self._budget / self._chunk))
 
     @property
-    def _round_due(self) -> bool:
-        """Whether a later round of proposals comes next."""
-        rounds, (low, high) = self._schedule.rounds, ROUNDS_OVER
-        share = low + (high - low) * (self._renewed + 1) / (rounds + 1)
-        return self._renewed < rounds and self._spent >= int(share * self._schedule.evaluations)
+    def _due(self) -> int:
+        """After how many evaluations the next later round of proposals is asked for."""
+        low, high = ROUNDS_OVER
+        share = low + (high - low) * (self._renewed + 1) / (self._schedule.rounds + 1)
+        return int(share * self._schedule.evaluations)

@@ -177,8 +177,11 @@ class Strategy(Protocol):
     def wants(self) -> bool:
         """Whether new candidates should be proposed before the next round."""
 
-    def grow(self, candidates: Candidates) -> None:
+    def grow(self, candidates: Candidates, *, wanted: bool = False) -> None:
         """Search among more candidates: those of before, at their places, and new ones behind them.
+
+        Args:
+            wanted: whether they are the answer to ``wants``.
 
         Raises:
             ConfigError: this search can't.

@@ -77,7 +77,9 @@ def _score(belief: Belief, place: int) -> dict[str, float]:
 
 
 def _around(mean: float, error: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - Z * error, "high": mean + Z * error}
+    """Return mean and 95% interval of a difference of scores, which is within [-1, 1]."""
+    values = {"mean": mean, "low": mean - Z * error, "high": mean + Z * error}
+    return {name: min(1.0, max(-1.0, value)) for name, value in values.items()}
 
 
 def _above_zero(mean: float, error: float) -> float:

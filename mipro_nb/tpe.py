@@ -75,7 +75,7 @@ class MiproStrategy:
     def wants(self) -> bool:
         return False
 
-    def grow(self, candidates: Candidates) -> None:
+    def grow(self, candidates: Candidates, *, wanted: bool = False) -> None:
         raise ConfigError(SETTLED)
 
     def ban(self, place: int, kind: str, index: int) -> None:

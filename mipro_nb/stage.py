@@ -1,0 +1,134 @@
+"""Stage 3 of a run: a strategy, its rounds, the proposals that come while it searches, and what people wish."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+from mipro_nb import estimate
+from mipro_nb import events as ev
+from mipro_nb.bootstrap import DemoSet
+from mipro_nb.control import Added, Control, Wish
+from mipro_nb.errors import ConfigError
+from mipro_nb.history import History
+from mipro_nb.module import Module
+from mipro_nb.plan import Job
+from mipro_nb.pool import Pool
+from mipro_nb.propose import GroundedProposer
+from mipro_nb.renewal import Renewal, combined
+from mipro_nb.search import Candidates, Choice, Limits, Schedule
+from mipro_nb.searching import Searching
+from mipro_nb.strategies import strategy
+
+EXHAUSTED = "every combination has been tried: there is nothing to extend the search to."
+
+
+class SearchStage:
+    """Searches the combinations of what the first two stages made.
+
+    Args:
+        sets: the demo sets of stage 1; the instructions of stage 2 are in the history.
+        proposer: that of stage 2, which later rounds ask again.
+        rng: the run's draws.
+
+    Attributes:
+        candidates: what is searched by now.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        sets: Sequence[DemoSet],
+        proposer: GroundedProposer,
+        history: History,
+        emit: ev.Listener,
+        control: Control,
+        rng: random.Random,
+    ) -> None:
+        self._job, self._history, self._emit, self._control = job, history, emit, control
+        self.candidates: Candidates = combined(job, history.instructions, sets)
+        limits = Limits(job.options.max_prompt_tokens, job.options.token_price, estimate.rest_tokens(job))
+        self._strategy = strategy(job.params.search, self.candidates, _schedule(job), job.seed, rng, limits)
+        self._renewal = Renewal(job, proposer, sets, history, emit)
+        params = job.params
+        self._searching = Searching(
+            self._strategy, job.valset, params.metric, params.max_errors, history, emit, self.with_, self._take_wishes
+        )
+
+    def run(self, pool: Pool) -> None:
+        """Search until the strategy has no more to ask for; errors as of ``Searching.run``."""
+        self._searching.run(pool)
+        while self._strategy.wants:
+            self._renewal.propose(self.best(), pool)
+            self._grow(wanted=True)
+            self._searching.run(pool)
+
+    def extend(self, num_trials: int) -> None:
+        """Let the search go on with so many more trials."""
+        plan = self._job.plan
+        if plan.evaluations is not None:
+            more = num_trials * (plan.minibatch_size or len(self._job.valset))
+        else:
+            full = math.ceil(num_trials / plan.full_eval_steps) + 1 if plan.minibatch_size is not None else 0
+            more = num_trials + full
+        self._strategy.extend(num_trials)
+        self._emit(ev.RunExtended(num_trials, more))
+        if self._strategy.over:
+            self._emit(ev.Noted("search", EXHAUSTED))
+
+    def remember(self) -> None:
+        """Keep what worked in proposing, where a memory over runs is wanted."""
+        self._renewal.remember()
+
+    def winner(self) -> Choice:
+        """Return the best combination so far."""
+        best = self._history.best
+        return Choice(best.instructions, best.demos) if best else self.candidates.baseline
+
+    def best(self) -> Module:
+        """Return the best program so far, or a copy of the student."""
+        winner = self.winner()
+        return self._job.student.deepcopy() if winner == self.candidates.baseline else self.with_(winner)
+
+    def with_(self, choice: Choice) -> Module:
+        """Return a copy of the student with a combination put in."""
+        return self.candidates.apply(self._job.student, choice)
+
+    def _grow(self, *, wanted: bool = False) -> None:
+        self.candidates = self._renewal.candidates()
+        self._strategy.grow(self.candidates, wanted=wanted)
+
+    def _take_wishes(self) -> None:
+        """Do what people have asked for since the last round."""
+        if more := self._control.take_more():
+            self.extend(more)
+        for wish in self._control.take_wishes():
+            try:
+                self._grant(wish)
+            except ConfigError as error:
+                self._emit(ev.Noted("search", str(error)))
+
+    def _grant(self, wish: Wish) -> None:
+        if isinstance(wish, Added):
+            self._renewal.add(wish)
+            self._grow()
+            return
+        place = self.candidates.predictors.index(wish.predictor)
+        self._strategy.ban(place, wish.kind, wish.index)
+        self._emit(ev.CandidateBanned(wish.predictor, wish.kind, wish.index))
+
+
+def _schedule(job: Job) -> Schedule:
+    plan = job.plan
+    return Schedule(
+        plan.num_trials,
+        len(job.valset),
+        plan.minibatch_size,
+        plan.full_eval_steps,
+        job.order,
+        plan.evaluations or 0,
+        job.full,
+        level=not job.testset,
+        rounds=len(plan.later_instructions),
+    )
