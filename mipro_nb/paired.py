@@ -58,8 +58,8 @@ class PairedStrategy:
         self._arms = min(16, max(ARMS, schedule.evaluations // 32 // CHUNK))
         self._budget, self._spent, self._flying = schedule.evaluations, 0, 0
         self._cover: list[Choice] = self._first_looks()
-        self._renewed = 0  # rounds of proposals that came
-        self._waiting = self._finished = False
+        self._renewed, self._waiting = 0, False  # rounds of new candidates that came, and whether one is waited for
+        self._finished = False
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
         self._model: Posterior | None = None
@@ -76,7 +76,8 @@ class PairedStrategy:
         return self._waiting and not self._flying
 
     def ask(self) -> tuple[Work, ...]:
-        self._waiting = self._waiting or self._round_due
+        more = self._renewed < self._schedule.rounds
+        self._waiting = self._waiting or (more and self._spent >= self._due)
         if self._finished or self._waiting:
             return ()
         self._refit()
@@ -109,7 +110,6 @@ class PairedStrategy:
         self._space.grow(candidates)
         if wanted:
             self._renewed, self._waiting = self._renewed + 1, False
-        self._finished = False
         if not self._tried_any:
             self._cover = self._first_looks()
             return
@@ -266,7 +266,7 @@ class PairedStrategy:
         if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
-        worth = outlook.mean - [self._space.price(choice) for choice in tried]
+        worth = np.round(outlook.mean - [self._space.price(choice) for choice in tried], 9)  # of equals the first tried
         best = int(worth.argmax())
         if baseline in tried and worth[tried.index(baseline)] >= worth[best]:
             return baseline
@@ -286,12 +286,8 @@ class PairedStrategy:
         return self._space.cover(self._rng, int(COVER * self._budget / self._chunk))
 
     @property
-    def _round_due(self) -> bool:
-        """Whether a later round of proposals comes next."""
+    def _due(self) -> int:
+        """After how many evaluations the next later round of proposals is asked for."""
         low, high = ROUNDS_OVER
         share = low + (high - low) * (self._renewed + 1) / (self._schedule.rounds + 1)
-        return self._rounds_left and self._spent >= int(share * self._schedule.evaluations)
-
-    @property
-    def _rounds_left(self) -> bool:
-        return self._renewed < self._schedule.rounds
+        return int(share * self._schedule.evaluations)

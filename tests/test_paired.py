@@ -356,7 +356,7 @@ def test_later_rounds_of_proposals_come_one_after_the_other():
         seen.append(spent)
         assert search.wants
         assert not search.over
-        search.grow(candidates([count], [3]))
+        search.grow(candidates([count], [3]), wanted=True)
         assert not search.wants
     spent += play(search, noisy).evaluations
     assert not search.wants
