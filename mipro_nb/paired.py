@@ -82,7 +82,7 @@ class PairedStrategy:
             return ()
         self._refit()
         works = self._first() or self._next()
-        if not works and self._rounds_left and self._tried_any:  # nothing is left to try: new candidates now
+        if not works and more and self._tried_any:  # nothing is left to try: new candidates now
             self._waiting = True
             return ()
         works = works or self._last()
