@@ -256,7 +256,8 @@ class PairedStrategy:
     def _leader(self) -> Choice:
         """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.
 
-        Once the evaluations are spent, one that was looked at a few times only can't win any more.
+        Beaten by what was seen too: where all scores are the same, the model alone makes nothing better. Once the
+        evaluations are spent, one that was looked at a few times only can't win any more.
         """
         model, baseline = self._posterior(), self._baseline
         tried = list(filter(self._space.allowed, self._tried))
@@ -265,12 +266,23 @@ class PairedStrategy:
             tried = enough or tried
         if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
+        if baseline in tried:
+            tried = [choice for choice in tried if choice == baseline or self._seems_better(choice)]
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
         worth = np.round(outlook.mean - [self._space.price(choice) for choice in tried], 9)  # of equals the first tried
         best = int(worth.argmax())
         if baseline in tried and worth[tried.index(baseline)] >= worth[best]:
             return baseline
         return tried[best]
+
+    def _seems_better(self, choice: Choice) -> bool:
+        """Whether a combination scored higher than the baseline, on the same examples or on all, or costs less."""
+        if self._space.price(choice) < self._space.price(self._baseline):
+            return True
+        own, given = self._results.known(choice), self._results.known(self._baseline)
+        both = own.keys() & given.keys()
+        paired = sum(own[example] - given[example] for example in both)
+        return not given or paired > 0 or sum(own.values()) * len(given) > sum(given.values()) * len(own)
 
     def _pool(self, leader: Choice) -> tuple[list[Choice], list[int]]:
         """The combinations to look at, and the places of those with examples left."""
