@@ -130,7 +130,7 @@ def saved_text(found: Mapping[str, Any]) -> str:
 
 
 def _loss(loss: Mapping[str, float]) -> str:
-    return f"{loss['mean'] * 100:.1f} points less [{loss['low'] * 100:+.1f}, {loss['high'] * 100:+.1f}]"
+    return f"{-loss['mean'] * 100:+.1f} points [{-loss['high'] * 100:+.1f}, {-loss['low'] * 100:+.1f}]"
 
 
 def choice_text(history: History, chosen: Mapping[str, Any]) -> str:

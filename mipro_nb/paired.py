@@ -22,6 +22,7 @@ from mipro_nb.search import Candidates, Choice, Limits, Schedule, Work
 from mipro_nb.space import Space
 from mipro_nb.summary import summary
 
+STEP = 4  # chunks that the leader gets at a time in the end
 CHUNK = 8  # examples that a combination gets at a time
 ARMS = 4  # combinations in a round, at least
 BOUNDS = (2.0, 0.5)  # standard deviations above the mean that a combination may rise: at first, and in the end
@@ -186,11 +187,18 @@ class PairedStrategy:
         return [kept[n] for n in dict.fromkeys(samples.argmax(0).tolist())][:arms]
 
     def _last(self) -> tuple[Work, ...]:
-        """What is owed at the end: the leader in full, the baseline beside it, each half of the leader alone."""
+        """What is owed at the end: the leader in full, then the baseline beside it, each half of the leader alone.
+
+        The leader goes on in steps: if it falls behind, what is left goes to the one that leads then.
+        """
         if self._flying or not self._tried_any:
             return ()
+        leader = self._leader()
+        debts = self._debts(leader)
+        if debts and debts[0][0] == leader:
+            debts = [(leader, debts[0][1][: STEP * self._chunk])]
         works, left = [], self._budget - self._spent
-        for choice, examples in self._debts(self._leader()):
+        for choice, examples in debts:
             work = self._work(choice, min(len(examples), left))
             left -= len(work.new)
             works.append(work)

@@ -56,7 +56,7 @@ def test_the_leader_may_be_the_program_as_it_was_given():
 def test_the_shorter_program_within_the_noise_says_what_it_saves():
     assert outcome.simplest_text(PAIRED) == (
         "Within the noise of the best is a shorter program: instruction 4, no demos, estimated 75.0% [66.0, 84.0], "
-        "6.0 points less [-3.0, +11.0]. It saves about 312 of 452 prompt tokens per call (69%)."
+        "-6.0 points [-11.0, +3.0]. It saves about 312 of 452 prompt tokens per call (69%)."
     )
 
 
