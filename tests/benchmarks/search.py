@@ -257,7 +257,7 @@ def own_time(evaluations: int, rule: str = "ucb", tell: Callable[[str], Any] = p
 
 
 class Timed:
-    """A strategy whose time is taken, of the processor: others' doings don't count; what is believed is asked for whenever the evaluations have grown by 4%."""
+    """A strategy whose processor time is taken; ``believed`` is called whenever the evaluations have grown by 4%."""
 
     def __init__(self, search: PairedStrategy) -> None:
         self._search, self.depth, self.taken = search, search.depth, 0.0
