@@ -4,7 +4,8 @@ All combinations meet the examples in one shared random order. After each round 
 (``posterior``) says how good every combination is, tried or not, and how sure that is; the next round goes to those
 that may be best: an upper confidence bound (Srinivas et al., 2010, in batches as Desautels et al., 2014), or Thompson
 sampling (Thompson, 1933). What is hopeless gets no more examples. The leader is the best by posterior mean, which
-shrinks lucky scores towards what else is known; at the end it is evaluated as far as a full evaluation goes.
+shrinks lucky scores towards what else is known; at the end it is evaluated as far as a full evaluation goes, which is
+a share of all evaluations at most.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ STEP = 4  # chunks that the leader gets at a time in the end
 CHUNK = 8  # examples that a combination gets at a time
 ARMS = 4  # combinations in a round, at least
 BOUNDS = (2.0, 0.5)  # standard deviations above the mean that a combination may rise: at first, and in the end
+FULL_SHARE, FULL_CHUNKS = 4, 4  # a full evaluation takes one in so many evaluations at most, or so many chunks
 COVER = 0.35  # share of the evaluations that may go to a first look at every candidate
 REFIT = 1.2  # growth of the evidence after which the model's scales are fitted anew
 TOPS = 8  # among many combinations: the neighbours of so many of the best are looked at, one part another
@@ -71,6 +73,11 @@ class PairedStrategy:
     @property
     def over(self) -> bool:
         return self._finished and not self._flying
+
+    @property
+    def _full(self) -> int:
+        """Examples that a full evaluation stands on: what it costs is lost to the comparison with the others."""
+        return min(self._schedule.full, max(FULL_CHUNKS * self._chunk, self._budget // FULL_SHARE))
 
     @property
     def wants(self) -> bool:
@@ -206,7 +213,7 @@ class PairedStrategy:
 
     def _debts(self, leader: Choice) -> list[tuple[Choice, tuple[int, ...]]]:
         """What should still be evaluated before the end, the most important first."""
-        full, baseline = self._schedule.full, self._baseline
+        full, baseline = self._full, self._baseline
         owed = [(leader, self._results.open(leader, full, full))]
         if baseline != leader:
             owed += [(half, self._results.open(half, self._chunk, self._chunk)) for half in self._space.halves(leader)]
@@ -227,7 +234,7 @@ class PairedStrategy:
         self._spent += len(new)
         self._flying += 1
         met = self._results.met(choice)
-        kind = "full" if len(met) >= self._schedule.full else "partial"
+        kind = "full" if len(met) >= self._full else "partial"
         return Work(trial, "baseline" if choice == self._baseline else kind, choice, met, new)
 
     def _told(self, work: Work) -> float | None:
@@ -270,7 +277,7 @@ class PairedStrategy:
         model, baseline = self._posterior(), self._baseline
         tried = list(filter(self._space.allowed, self._tried))
         if self._spent >= self._budget and not self._flying:
-            enough = [choice for choice in tried if 2 * len(self._results.met(choice)) >= self._schedule.full]
+            enough = [choice for choice in tried if 2 * len(self._results.met(choice)) >= self._full]
             tried = enough or tried
         if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
