@@ -32,6 +32,7 @@ REFIT = 1.2  # growth of the evidence after which the model's scales are fitted 
 POOL = 1500  # combinations up to which all are looked at
 TOPS = 8  # else: the neighbours of so many of the best, all but one part the same
 DRAWS = 200  # Thompson samples for a round, at most
+LEAST_GAIN = 0.001  # score by which the baseline must be beaten: less is the model's own noise
 ROUNDS_OVER = (0.15, 0.75)  # between these shares of the evaluations later proposals are asked for
 
 
@@ -100,19 +101,21 @@ class PairedStrategy:
     def keep(self, work: Work, scores: Mapping[int, float]) -> float | None:
         self._results.add(work.choice, scores, scores)
         self._results.forget(work.choice, [e for e in work.new if e not in scores])
+        if not self._results.known(work.choice) and work.choice != self._candidates.baseline:
+            self._cover.insert(0, work.choice)  # its first look is still to come
         self._spent -= len(work.new) - len(scores)
         return self._told(work)
 
     def extend(self, num_trials: int) -> None:
         self._budget += num_trials * (self._schedule.minibatch_size or self._schedule.examples)
-        leader = self._leader() if self._tried_any else None
-        self._finished = not self._pool(leader)[1]
+        self._finished = self._tried_any and not self._pool(self._leader())[1]
 
     def grow(self, candidates: Candidates, *, wanted: bool = False) -> None:
         before, self._candidates = self._candidates, candidates
         if wanted:
             self._renewed, self._waiting = self._renewed + 1, False
         self._look_at(tuple(map(len, before.instructions)), tuple(map(len, before.demos)))
+        self._finished = self._finished and not self._cover
 
     def ban(self, place: int, kind: str, index: int) -> None:
         options = (self._candidates.instructions if kind == "instruction" else self._candidates.demos)[place]
@@ -133,7 +136,7 @@ class PairedStrategy:
     def _first(self) -> tuple[Work, ...]:
         """A first look at the program as it was given, and at every candidate."""
         works: list[Work] = []
-        if self._candidates.baseline not in self._results:
+        if not self._results.met(self._candidates.baseline):
             works.append(self._work(self._candidates.baseline, 2 * self._chunk))
         wanted, self._cover = self._cover[: 2 * self._arms], self._cover[2 * self._arms :]
         works += [self._work(choice, self._chunk) for choice in wanted]
@@ -252,7 +255,7 @@ class PairedStrategy:
     def _leader(self) -> Choice:
         """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.
 
-        Once the evaluations are spent, one that was looked at a few times only can't win any more.
+        A baseline that isn't allowed can't win, unless it is all there is. Once the evaluations are spent, one that was looked at a few times only can't win any more.
         """
         model = self._posterior()
         baseline = self._candidates.baseline
@@ -265,12 +268,12 @@ class PairedStrategy:
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
         worth = outlook.mean - [self._price(choice) for choice in tried]
         own = tried.index(baseline)
-        best = int(worth.argmax())
-        return tried[best] if worth[best] > worth[own] or not self._allowed(baseline) else baseline
+        worth[own] = worth[own] + LEAST_GAIN if self._allowed(baseline) else -np.inf
+        return tried[int(worth.argmax())]
 
-    def _pool(self, leader: Choice | None) -> tuple[list[Choice], list[int]]:
+    def _pool(self, leader: Choice) -> tuple[list[Choice], list[int]]:
         """The combinations to look at, and the places of those with examples left."""
-        pool = self._everything() if leader is None or self._size() <= POOL else self._around(leader)
+        pool = self._everything() if self._size() <= POOL else self._around(leader)
         pool = [choice for choice in pool if self._allowed(choice)]
         return pool, [n for n, one in enumerate(pool) if not self._results.exhausted(one)]
 
@@ -325,7 +328,7 @@ class PairedStrategy:
             [[options.index(one) for one in options] for options in kind]
             for kind in (candidates.instructions, candidates.demos)
         ]
-        if instructions and self._results.total:
+        if instructions:
             self._cover += self._with_leader(instructions, demos)
             return
         counts = [len(options) for options in (*candidates.instructions, *candidates.demos)]
@@ -340,7 +343,8 @@ class PairedStrategy:
 
     def _with_leader(self, instructions: Sequence[int], demos: Sequence[int]) -> list[Choice]:
         """Put each new candidate into the leader."""
-        leader, known = self._leader(), {"instruction": instructions, "demos": demos}
+        leader = self._leader() if self._tried_any else self._candidates.baseline
+        known = {"instruction": instructions, "demos": demos}
         new = [
             swapped(leader, place, kind, index)
             for place, kind, index in parts(self._candidates)

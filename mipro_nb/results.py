@@ -60,8 +60,8 @@ class Results:
 
     def met(self, choice: Choice) -> tuple[int, ...]:
         """Return the examples that a combination has met or is about to meet, in order."""
-        state = self._state[self.place(choice)]
-        return tuple(self._order[state != OPEN].tolist())
+        place = self.place(choice)  # first: it may make a larger table
+        return tuple(self._order[self._state[place] != OPEN].tolist())
 
     def open(self, choice: Choice, most: int, up_to: int) -> tuple[int, ...]:
         """Return up to ``most`` examples, of the first ``up_to``, that a combination should meet next."""
@@ -77,7 +77,8 @@ class Results:
 
     def begin(self, choice: Choice, examples: Sequence[int]) -> None:
         """Note that a combination is about to meet these examples."""
-        self._state[self.place(choice), self._rank[list(examples)]] = AWAITED
+        place = self.place(choice)
+        self._state[place, self._rank[list(examples)]] = AWAITED
 
     def add(self, choice: Choice, asked: Iterable[int], scores: Mapping[int, float]) -> None:
         """Take what came of the examples that were asked for; what failed is open once more, then lost."""
@@ -92,8 +93,9 @@ class Results:
 
     def forget(self, choice: Choice, examples: Iterable[int]) -> None:
         """Take back what was asked for and never run."""
+        place = self.place(choice)
         for example in examples:
-            self._state[self.place(choice), self._rank[example]] = OPEN
+            self._state[place, self._rank[example]] = OPEN
 
     def known(self, choice: Choice) -> dict[int, float]:
         """Return a combination's scores by example."""
