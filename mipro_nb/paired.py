@@ -255,7 +255,8 @@ class PairedStrategy:
     def _leader(self) -> Choice:
         """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.
 
-        A baseline that isn't allowed can't win, unless it is all there is. Once the evaluations are spent, one that was looked at a few times only can't win any more.
+        A baseline that isn't allowed can't win, unless it is all there is. Once the evaluations are spent, one that
+        was looked at a few times only can't win any more.
         """
         model = self._posterior()
         baseline = self._candidates.baseline
