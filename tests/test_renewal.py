@@ -1,4 +1,4 @@
-"""Candidates that come while a run searches: later rounds, demo sets of what was hard, people's own; and what limits."""
+"""What comes while a run searches: later rounds, demo sets of what was hard, people's own; and what limits it."""
 
 import json
 import threading
@@ -93,7 +93,7 @@ def test_an_instruction_added_before_the_search_is_tried():
     run.add_instruction("self", "  Answer as the master would.  ")
     run.start()
     run.result(PATIENCE)
-    (added,) = (one for one in run.history.instructions if one.tip == "added")
+    (added,) = (one for one in run.history.instructions if one.origin == "added")
     assert added.text == "Answer as the master would."
     assert any(trial.instructions == (added.index,) for trial in run.history.trials)
     assert len(rounds(run)) > 1, "and the planned rounds come all the same"
@@ -103,7 +103,8 @@ def test_an_instruction_added_in_the_middle_can_win():
     def best_of_all(messages):
         if messages[0]["content"].startswith("Master."):
             return f"a: answer {messages[-1]['content'].split()[-1]}"
-        return reply(messages)
+        told = reply(messages)
+        return told if not told.startswith("a:") or chance(messages, "weak") < 0.5 else "a: no idea"
 
     door = Door(ev.TrialFinished)
     run = start(lm=fake(replies=best_of_all), listeners=[door])
@@ -118,7 +119,7 @@ def test_an_instruction_added_after_the_end_is_tried_when_extended():
     run.add_instruction("self", "One more idea.")
     run.extend(3)
     run.result(PATIENCE)
-    (added,) = (one for one in run.history.instructions if one.tip == "added")
+    (added,) = (one for one in run.history.instructions if one.origin == "added")
     assert any(trial.instructions == (added.index,) for trial in run.history.trials)
 
 
@@ -244,7 +245,7 @@ def test_every_proposed_instruction_keeps_what_it_must():
     door.open.set()
     run.result(PATIENCE)
     assert len(rounds(run)) > 1
-    proposed = [one.text for one in run.history.instructions if one.tip != "original"]
+    proposed = [one.text for one in run.history.instructions if one.origin != "original"]
     assert proposed
     assert all("Never tell prices." in text for text in proposed)
     assert "My own." in " ".join(proposed)
