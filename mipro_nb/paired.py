@@ -9,30 +9,26 @@ shrinks lucky scores towards what else is known; at the end it is evaluated as f
 
 from __future__ import annotations
 
-import itertools
-import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mipro_nb.errors import ConfigError
 from mipro_nb.events import PosteriorUpdated
 from mipro_nb.posterior import Outlook, Posterior, Scales
 from mipro_nb.results import Results, row_of
 from mipro_nb.search import Candidates, Choice, Limits, Schedule, Work
-from mipro_nb.summary import neighbours, parts, summary, swapped
+from mipro_nb.space import Space
+from mipro_nb.summary import summary
 
 CHUNK = 8  # examples that a combination gets at a time
 ARMS = 4  # combinations in a round, at least
-BOUND = 2.0  # standard deviations above the mean to which a combination is thought to be able to rise
+BOUNDS = (2.0, 0.5)  # standard deviations above the mean that a combination may rise: at first, and in the end
 COVER = 0.35  # share of the evaluations that may go to a first look at every candidate
 REFIT = 1.2  # growth of the evidence after which the model's scales are fitted anew
-POOL = 1500  # combinations up to which all are looked at
-TOPS = 8  # else: the neighbours of so many of the best, all but one part the same
+TOPS = 8  # among many combinations: the neighbours of so many of the best are looked at, one part another
 DRAWS = 200  # Thompson samples for a round, at most
-LEAST_GAIN = 0.001  # score by which the baseline must be beaten: less is the model's own noise
 ROUNDS_OVER = (0.15, 0.75)  # between these shares of the evaluations later proposals are asked for
 
 
@@ -55,15 +51,13 @@ class PairedStrategy:
         limits: Limits | None = None,
         rule: str = "ucb",
     ) -> None:
-        self._candidates, self._schedule, self._limits, self._rule = candidates, schedule, limits or Limits(), rule
-        self._rng = rng
+        self._schedule, self._limits, self._rule, self._rng = schedule, limits or Limits(), rule, rng
+        self._space = Space(candidates, self._limits)
         self._results = Results(self._rng.sample(range(schedule.examples), schedule.examples))
         self._chunk = max(1, min(CHUNK, schedule.examples // 4))
         self._arms = min(16, max(ARMS, schedule.evaluations // 32 // CHUNK))
         self._budget, self._spent, self._flying = schedule.evaluations, 0, 0
-        self._banned: set[tuple[int, str, int]] = set()
-        self._cover: list[Choice] = []
-        self._look_at((), ())
+        self._cover: list[Choice] = self._first_looks()
         self._renewed, self._waiting = 0, False  # rounds of new candidates that came, and whether one is waited for
         self._finished = False
         self._scales: Sequence[Scales] = ()
@@ -83,11 +77,12 @@ class PairedStrategy:
 
     def ask(self) -> tuple[Work, ...]:
         more = self._renewed < self._schedule.rounds
-        self._waiting = self._waiting or (more and self._spent >= self._due(self._renewed))
+        self._waiting = self._waiting or (more and self._spent >= self._due)
         if self._finished or self._waiting:
             return ()
+        self._refit()
         works = self._first() or self._next()
-        if not works and more and self._tried_any:  # there is nothing left to try, or little: new candidates now
+        if not works and more and self._tried_any:  # nothing is left to try: new candidates now
             self._waiting = True
             return ()
         works = works or self._last()
@@ -101,9 +96,9 @@ class PairedStrategy:
     def keep(self, work: Work, scores: Mapping[int, float]) -> float | None:
         self._results.add(work.choice, scores, scores)
         self._results.forget(work.choice, [e for e in work.new if e not in scores])
-        if not self._results.known(work.choice) and work.choice != self._candidates.baseline:
-            self._cover.insert(0, work.choice)  # its first look is still to come
         self._spent -= len(work.new) - len(scores)
+        if not self._results.known(work.choice) and work.choice not in (self._baseline, *self._cover):
+            self._cover.append(work.choice)
         return self._told(work)
 
     def extend(self, num_trials: int) -> None:
@@ -111,33 +106,38 @@ class PairedStrategy:
         self._finished = self._tried_any and not self._pool(self._leader())[1]
 
     def grow(self, candidates: Candidates, *, wanted: bool = False) -> None:
-        before, self._candidates = self._candidates, candidates
+        before = self._space.candidates
+        self._space.grow(candidates)
         if wanted:
             self._renewed, self._waiting = self._renewed + 1, False
-        self._look_at(tuple(map(len, before.instructions)), tuple(map(len, before.demos)))
+        if not self._tried_any:
+            self._cover = self._first_looks()
+            return
+        leader = self._leader()
+        room = max(0, (self._budget - self._spent - self._owed(leader)) // self._chunk - len(self._cover))
+        new = [one for one in self._space.renewed(leader, before) if one not in (*self._cover, *self._tried)]
+        self._cover += new[:room]
         self._finished = self._finished and not self._cover
 
     def ban(self, place: int, kind: str, index: int) -> None:
-        options = (self._candidates.instructions if kind == "instruction" else self._candidates.demos)[place]
-        left = [n for n in range(len(options)) if n != index and (place, kind, n) not in self._banned]
-        if not left:
-            raise ConfigError(f"{kind} {index} is the last one of its predictor: it can't be banned.")
-        self._banned.add((place, kind, index))
-        self._cover = [choice for choice in self._cover if self._allowed(choice)]
+        self._space.ban(place, kind, index)
+        self._cover = list(filter(self._space.allowed, self._cover))
 
     def believed(self) -> PosteriorUpdated | None:
         if not self._tried_any:
             return None
         leader, model = self._leader(), self._posterior()
-        return summary(self._candidates, leader, model, self._tried, self._limits, self._results.total)
+        tried = list(filter(self._space.allowed, self._tried))
+        return summary(self._space.candidates, leader, model, tried, self._limits, self._results.total)
 
     # what comes next
 
     def _first(self) -> tuple[Work, ...]:
         """A first look at the program as it was given, and at every candidate."""
         works: list[Work] = []
-        if not self._results.met(self._candidates.baseline):
-            works.append(self._work(self._candidates.baseline, 2 * self._chunk))
+        start = self._results.open(self._baseline, 2 * self._chunk, 2 * self._chunk)
+        if start:
+            works.append(self._work(self._baseline, len(start)))
         wanted, self._cover = self._cover[: 2 * self._arms], self._cover[2 * self._arms :]
         works += [self._work(choice, self._chunk) for choice in wanted]
         return tuple(work for work in works if work.new)
@@ -155,7 +155,7 @@ class PairedStrategy:
         if not open_:
             return ()
         outlook = self._posterior().outlook(np.array([row_of(choice) for choice in pool], dtype=int))
-        prices = np.array([self._price(choice) for choice in pool])
+        prices = np.array([self._space.price(choice) for choice in pool])
         choose = self._by_bound if self._rule == "ucb" else self._by_draw
         chosen = choose(outlook, prices, open_, arms)
         return tuple(self._work(pool[place], self._chunk) for place in chosen)
@@ -166,8 +166,10 @@ class PairedStrategy:
         left = np.full(len(prices), -np.inf)
         left[list(open_)] = 0.0
         noise = self._posterior().noise / self._chunk
+        (high, low), spent = BOUNDS, min(1.0, self._spent / max(1, self._budget))
+        rise = high + (low - high) * spent
         while len(chosen) < min(arms, len(open_)):
-            bounds = outlook.mean - prices + BOUND * np.sqrt(outlook.variance) + left
+            bounds = outlook.mean - prices + rise * np.sqrt(outlook.variance) + left
             place = int(bounds.argmax())
             chosen.append(place)
             left[place] = -np.inf
@@ -176,7 +178,7 @@ class PairedStrategy:
 
     def _by_draw(self, outlook: Outlook, prices: Any, open_: Sequence[int], arms: int) -> list[int]:
         """The best in each of as many draws from the posterior as it takes."""
-        kept = sorted(open_, key=lambda n: -float(outlook.mean[n] - prices[n] + BOUND * outlook.variance[n] ** 0.5))
+        kept = sorted(open_, key=lambda n: -float(outlook.mean[n] - prices[n] + BOUNDS[0] * outlook.variance[n] ** 0.5))
         kept = sorted(kept[:400])
         belief = self._posterior().believed(outlook.rows[kept])
         draws = np.random.default_rng(self._rng.getrandbits(32))
@@ -197,21 +199,13 @@ class PairedStrategy:
 
     def _debts(self, leader: Choice) -> list[tuple[Choice, tuple[int, ...]]]:
         """What should still be evaluated before the end, the most important first."""
-        full, baseline = self._schedule.full, self._candidates.baseline
+        full, baseline = self._schedule.full, self._baseline
         owed = [(leader, self._results.open(leader, full, full))]
         if baseline != leader:
-            owed += [(half, self._results.open(half, self._chunk, self._chunk)) for half in self._halves(leader)]
+            owed += [(half, self._results.open(half, self._chunk, self._chunk)) for half in self._space.halves(leader)]
             if self._schedule.level:
                 owed.append((baseline, self._results.open(baseline, full, full)))
         return [(choice, examples) for choice, examples in owed if examples]
-
-    def _halves(self, leader: Choice) -> list[Choice]:
-        """The leader's instructions with the demos that were given, and the other way round."""
-        baseline = self._candidates.baseline
-        if not leader.demos or leader.instructions == baseline.instructions or leader.demos == baseline.demos:
-            return []
-        halves = (Choice(leader.instructions, baseline.demos), Choice(baseline.instructions, leader.demos))
-        return [half for half in map(self._same, halves) if self._allowed(half)]
 
     def _owed(self, leader: Choice) -> int:
         return sum(len(examples) for _, examples in self._debts(leader))
@@ -227,7 +221,7 @@ class PairedStrategy:
         self._flying += 1
         met = self._results.met(choice)
         kind = "full" if len(met) >= self._schedule.full else "partial"
-        return Work(trial, "baseline" if choice == self._candidates.baseline else kind, choice, met, new)
+        return Work(trial, "baseline" if choice == self._baseline else kind, choice, met, new)
 
     def _told(self, work: Work) -> float | None:
         self._flying -= 1
@@ -239,123 +233,74 @@ class PairedStrategy:
     # what is known
 
     @property
+    def _baseline(self) -> Choice:
+        return self._space.candidates.baseline
+
+    @property
     def _tried_any(self) -> bool:
         return self._results.total > 0
 
     def _posterior(self) -> Posterior:
+        """The model of all that is known; its scales change only between rounds, whoever looks when."""
         if self._model is None:
             self._tried, rows, scores, seen = self._results.arrays()
-            total = self._results.total
-            if total > REFIT * self._fitted:
-                self._scales, self._fitted = (), total
-            self._model = Posterior(rows, scores, seen, bool(self._candidates.demos), self._scales)
-            self._scales = self._model.scales
+            self._model = Posterior(rows, scores, seen, bool(self._space.candidates.demos), self._scales)
         return self._model
+
+    def _refit(self) -> None:
+        """Fit the scales anew, if there is much more evidence than last time."""
+        total = self._results.total
+        if total > REFIT * self._fitted:
+            self._scales, self._fitted, self._model = (), total, None
+            self._scales = self._posterior().scales
 
     def _leader(self) -> Choice:
         """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.
 
-        A baseline that isn't allowed can't win, unless it is all there is. Once the evaluations are spent, one that
-        was looked at a few times only can't win any more.
+        Beaten by what was seen too: where all scores are the same, the model alone makes nothing better. Once the
+        evaluations are spent, one that was looked at a few times only can't win any more.
         """
-        model = self._posterior()
-        baseline = self._candidates.baseline
-        tried = [choice for choice in self._tried if self._allowed(choice)]
+        model, baseline = self._posterior(), self._baseline
+        tried = list(filter(self._space.allowed, self._tried))
         if self._spent >= self._budget and not self._flying:
             enough = [choice for choice in tried if 2 * len(self._results.met(choice)) >= self._schedule.full]
             tried = enough or tried
-        if baseline not in tried:
+        if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
+        if baseline in tried:
+            tried = [choice for choice in tried if choice == baseline or self._seems_better(choice)]
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
-        worth = outlook.mean - [self._price(choice) for choice in tried]
-        own = tried.index(baseline)
-        worth[own] = worth[own] + LEAST_GAIN if self._allowed(baseline) else -np.inf
-        return tried[int(worth.argmax())]
+        worth = np.round(outlook.mean - [self._space.price(choice) for choice in tried], 9)  # of equals the first tried
+        best = int(worth.argmax())
+        if baseline in tried and worth[tried.index(baseline)] >= worth[best]:
+            return baseline
+        return tried[best]
+
+    def _seems_better(self, choice: Choice) -> bool:
+        """Whether a combination scored higher than the baseline, on the same examples or on all, or costs less."""
+        if self._space.price(choice) < self._space.price(self._baseline):
+            return True
+        own, given = self._results.known(choice), self._results.known(self._baseline)
+        both = own.keys() & given.keys()
+        paired = sum(own[example] - given[example] for example in both)
+        return not given or paired > 0 or sum(own.values()) * len(given) > sum(given.values()) * len(own)
 
     def _pool(self, leader: Choice) -> tuple[list[Choice], list[int]]:
         """The combinations to look at, and the places of those with examples left."""
-        pool = self._everything() if self._size() <= POOL else self._around(leader)
-        pool = [choice for choice in pool if self._allowed(choice)]
+        pool = self._space.every() if self._space.small else self._around(leader)
         return pool, [n for n, one in enumerate(pool) if not self._results.exhausted(one)]
 
-    def _size(self) -> int:
-        return math.prod(len(options) for options in (*self._candidates.instructions, *self._candidates.demos))
-
-    def _everything(self) -> list[Choice]:
-        """All combinations that differ in what they say."""
-        sizes = [len(options) for options in (*self._candidates.instructions, *self._candidates.demos)]
-        places = len(self._candidates.predictors)
-        every = (Choice(row[:places], row[places:]) for row in itertools.product(*map(range, sizes)))
-        return list(dict.fromkeys(map(self._same, every)))
-
     def _around(self, leader: Choice) -> list[Choice]:
-        """What was tried, and whatever differs in one part from the best of it."""
         outlook = self._posterior().outlook(np.array([row_of(choice) for choice in self._tried], dtype=int))
         best = [self._tried[place] for place in np.argsort(-outlook.mean, kind="stable")[:TOPS]]
-        found = dict.fromkeys([*self._tried, leader])
-        for choice in (leader, *best):
-            found.update(dict.fromkeys(self._same(other) for other in neighbours(self._candidates, choice)))
-        return list(found)
+        return self._space.around(self._tried, list(dict.fromkeys([leader, *best])))
 
-    def _same(self, choice: Choice) -> Choice:
-        """Return the combination of lowest indices that says the same."""
-        return Choice(
-            tuple(first[n] for first, n in zip(self._firsts[0], choice.instructions, strict=True)),
-            tuple(first[n] for first, n in zip(self._firsts[1], choice.demos, strict=True)) if choice.demos else (),
-        )
+    def _first_looks(self) -> list[Choice]:
+        return self._space.cover(self._rng, int(COVER * self._budget / self._chunk))
 
-    def _allowed(self, choice: Choice) -> bool:
-        """Whether a person's bans and limits let a combination be tried, or win."""
-        for place, index in enumerate(choice.instructions):
-            if (place, "instruction", index) in self._banned:
-                return False
-        for place, index in enumerate(choice.demos):
-            if (place, "demos", index) in self._banned:
-                return False
-        most = self._limits.most
-        return most is None or self._limits.rest + self._candidates.tokens(choice) <= most
-
-    def _price(self, choice: Choice) -> float:
-        if not self._limits.price:
-            return 0.0
-        return self._limits.price * (self._limits.rest + self._candidates.tokens(choice)) / 1000
-
-    # a first look
-
-    def _look_at(self, instructions: Sequence[int], demos: Sequence[int]) -> None:
-        """Plan a first chunk for the candidates beyond so many per predictor: each in one combination at least."""
-        candidates = self._candidates
-        self._firsts = [
-            [[options.index(one) for one in options] for options in kind]
-            for kind in (candidates.instructions, candidates.demos)
-        ]
-        if instructions:
-            self._cover += self._with_leader(instructions, demos)
-            return
-        counts = [len(options) for options in (*candidates.instructions, *candidates.demos)]
-        most = min(max(counts), int(COVER * self._budget / self._chunk))
-        orders = [self._rng.sample(range(count), count) for count in counts]
-        places = len(candidates.predictors)
-        for number in range(most):
-            row = [order[(number + shift) % len(order)] for shift, order in enumerate(orders)]
-            choice = self._same(Choice(tuple(row[:places]), tuple(row[places:])))
-            if choice not in self._cover and choice != candidates.baseline and self._allowed(choice):
-                self._cover.append(choice)
-
-    def _with_leader(self, instructions: Sequence[int], demos: Sequence[int]) -> list[Choice]:
-        """Put each new candidate into the leader."""
-        leader = self._leader() if self._tried_any else self._candidates.baseline
-        known = {"instruction": instructions, "demos": demos}
-        new = [
-            swapped(leader, place, kind, index)
-            for place, kind, index in parts(self._candidates)
-            if index >= known[kind][place]
-        ]
-        room = max(0, (self._budget - self._spent - self._owed(leader)) // self._chunk)
-        return [one for one in dict.fromkeys(map(self._same, new)) if self._allowed(one)][:room]
-
-    def _due(self, number: int) -> int:
-        """After how many evaluations a later round of proposals is asked for."""
+    @property
+    def _due(self) -> int:
+        """After how many evaluations the next later round of proposals is asked for."""
         low, high = ROUNDS_OVER
-        share = low + (high - low) * (number + 1) / (self._schedule.rounds + 1)
+        share = low + (high - low) * (self._renewed + 1) / (self._schedule.rounds + 1)
         return int(share * self._schedule.evaluations)

@@ -60,7 +60,7 @@ class Results:
 
     def met(self, choice: Choice) -> tuple[int, ...]:
         """Return the examples that a combination has met or is about to meet, in order."""
-        place = self.place(choice)  # first: it may make a larger table
+        place = self.place(choice)  # which may make room
         return tuple(self._order[self._state[place] != OPEN].tolist())
 
     def open(self, choice: Choice, most: int, up_to: int) -> tuple[int, ...]:
@@ -94,8 +94,7 @@ class Results:
     def forget(self, choice: Choice, examples: Iterable[int]) -> None:
         """Take back what was asked for and never run."""
         place = self.place(choice)
-        for example in examples:
-            self._state[place, self._rank[example]] = OPEN
+        self._state[place, self._rank[list(examples)]] = OPEN
 
     def known(self, choice: Choice) -> dict[int, float]:
         """Return a combination's scores by example."""
