@@ -63,7 +63,8 @@ class MIPROv2:
         num_candidates: instructions and demo sets per predictor, n, 1 or more; the trials, unless ``num_trials`` is
             given, are max(2 V log2 n, 1.5 n), rounded down; V is the number of predictors, doubled if not zero-shot.
         num_threads: examples at the same time, 1 or more; None: as configured, or as the LM can use.
-        max_errors: failed examples that a trial, or the teacher for one demo set, may have, 0 or more.
+        max_errors: failed examples that a round of the search (with ``search="mipro"`` a trial), or the teacher for one
+            demo set, may have, 0 or more.
         seed: 0 to 2**32 - 1; the same seed and replies give the same run, with any number of threads.
         init_temperature: the proposer's sampling temperature, 0 to 2.
         metric_threshold: score in [0, 1] that a bootstrapped demo must reach; None keeps what the metric calls true,

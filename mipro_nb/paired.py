@@ -125,6 +125,7 @@ class PairedStrategy:
         room = max(0, (self._budget - self._spent - self._owed(leader)) // self._chunk - len(self._cover))
         new = [one for one in self._space.renewed(leader, before) if one not in (*self._cover, *self._tried)]
         self._cover += new[:room]
+        self._finished = self._finished and not self._cover
 
     def ban(self, place: int, kind: str, index: int) -> None:
         self._space.ban(place, kind, index)

@@ -20,9 +20,12 @@ from mipro_nb.estimate import Estimate
 from mipro_nb.evaluate import threads
 from mipro_nb.example import Example, input_keys_of
 from mipro_nb.fewshot import checked_teacher
+from mipro_nb.learning import Result
 from mipro_nb.lm import LM
+from mipro_nb.memory import read_memory
 from mipro_nb.module import Module
 from mipro_nb.options import AUTO, MINIBATCH, Options, Params
+from mipro_nb.search import candidates_of
 from mipro_nb.settings import context, settings
 
 MINIBATCH_ABOVE = 50  # in an auto mode smaller validation sets are evaluated whole
@@ -54,8 +57,8 @@ class Plan:
     >>> data = mn.examples([{"q": f"question {n}", "a": "yes"} for n in range(100)], inputs=["q"])
     >>> with mn.context(lm=FakeLM([])):
     ...     plan = mn.MIPROv2(mn.exact_match, auto="light").plan(mn.Predict("q -> a"), trainset=data)
-    >>> print(str(plan).splitlines()[0])
-    420 evaluations; per predictor 8 instructions, later 4 + 4, and 12 demo sets; 20 training, 80 validation examples
+    >>> print(str(plan).split("; 20 training")[0])
+    410 evaluations; per predictor 5 instructions, later 4 + 3 + 3, and 11 demo sets
     >>> plan.total.calls.low <= plan.total.calls.likely <= plan.total.calls.high, plan.total.cost.high
     (True, 0.0)
     """
@@ -110,6 +113,7 @@ class Job:
         full: validation examples that a full evaluation stands on.
         order: of the validation examples, for drawing minibatches.
         rng: the run's draws, one stream from here to the end in dspy's order; a run goes on with a copy.
+        memory: what earlier runs learnt about proposing.
     """
 
     student: Module
@@ -129,17 +133,17 @@ class Job:
     task_model: LM | None
     prompt_model: LM | None
     num_threads: int
+    memory: Sequence[Result] = ()
 
 
 def make_job(params: Params, student: Module, options: Options) -> Job:
     """Check everything and settle every default; see ``Options`` and ``MIPROv2``.
 
     Raises:
-        ConfigError, DataError: what is wrong, named.
+        ConfigError, DataError, LoadError: what is wrong, named.
     """
     names = _check_student(student)
-    for name in options.freeze:
-        check_choice("freeze", name, names)
+    _check_wishes(params, options, names)
     seed = _first(options.seed, params.seed)
     bootstrapped = _first(options.max_bootstrapped_demos, params.max_bootstrapped_demos)
     labeled = _first(options.max_labeled_demos, params.max_labeled_demos)
@@ -199,8 +203,10 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         task_model=task_model,
         prompt_model=_first(params.prompt_model, settings().lm, task_model, *(p.lm for p in student.predictors)),
         num_threads=workers,
+        memory=read_memory(options.memory) if options.memory is not None else (),
     )
-    return replace(job, plan=replace(plan, stages=estimate.stages(job)))
+    remarks += _too_long(job)
+    return replace(job, plan=replace(plan, remarks=tuple(remarks), stages=estimate.stages(job)))
 
 
 def check_lms(job: Job) -> None:
@@ -236,6 +242,34 @@ def _check_student(student: Any) -> list[str]:
             f"{type(student).__name__} has no predictor to optimize: give it a Predict or ChainOfThought."
         )
     return names
+
+
+def _check_wishes(params: Params, options: Options, names: Sequence[str]) -> None:
+    for name in options.freeze:
+        check_choice("freeze", name, names)
+    if set(names) <= set(options.freeze):
+        raise ConfigError(f"freeze={list(options.freeze)!r} leaves no predictor to optimize.")
+    wished = {name: getattr(options, name) for name in ("max_prompt_tokens", "token_price", "memory")}
+    given = [name for name, value in wished.items() if value]
+    if given and params.search == "mipro":
+        raise ConfigError(f"{given[0]}={wished[given[0]]!r} is nothing that search='mipro' knows: drop one of them.")
+
+
+def _too_long(job: Job) -> list[str]:
+    """Return what is to be said of ``max_prompt_tokens``; ConfigError if no instruction at all would fit."""
+    most = job.options.max_prompt_tokens
+    if most is None:
+        return []
+    rest = estimate.rest_tokens(job)
+    if rest >= most:
+        raise ConfigError(
+            f"max_prompt_tokens={most}: the prompts have about {rest:,.0f} tokens without instructions and demos."
+        )
+    given = candidates_of(job.student)
+    own = rest + given.tokens(given.baseline)
+    if own <= most:
+        return []
+    return [f"the program's own prompts, about {own:,.0f} tokens, exceed max_prompt_tokens={most}: it can't win."]
 
 
 def _effort(params: Params, options: Options, predictors: int, zero_shot: bool) -> tuple[str | None, int, int]:

@@ -16,7 +16,7 @@ from mipro_nb.feedback import feedback_of
 from mipro_nb.history import History
 from mipro_nb.instruction import keeping
 from mipro_nb.learning import Result, bandit, results
-from mipro_nb.memory import read_memory, write_memory
+from mipro_nb.memory import write_memory
 from mipro_nb.module import Module
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
@@ -60,8 +60,6 @@ class Renewal:
         self._rng = random.Random(f"renewal/{job.seed}")
         self._round = 0
         self._run = history.started.run_id if history.started is not None else ""
-        memory = job.options.memory
-        self._memory: list[Result] = read_memory(memory, but=self._run) if memory is not None else []
 
     def candidates(self) -> Candidates:
         """Return all that there is by now."""
@@ -75,7 +73,7 @@ class Renewal:
         if not self._job.zero_shot:
             self._solve_harder(best, pool)
         feedback = feedback_of(self._history, self._job.valset, self._round)
-        known = bandit(self._results(), self._memory, self._proposer.levels)
+        known = bandit(self._results(), self._job.memory, self._proposer.levels)
         names = [name for name, _ in self._job.student.named_predictors() if name not in self._job.options.freeze]
         asks = [
             Ask(name, known.choose(self._rng, feedback.kinds(name)), 100 * self._round + number)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from mipro_nb.events import PosteriorUpdated
 from mipro_nb.example import Example, fields_of
 from mipro_nb.module import Module
 
 CHARACTERS_PER_TOKEN = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,14 @@ class Candidates:
     def tokens(self, choice: Choice) -> float:
         """Return about how many tokens a combination's instructions and demos add to the program's prompts."""
         texts = map(_at, self.instructions, choice.instructions)
-        shown = (demo for options, place in zip(self.demos, choice.demos, strict=False) for demo in options[place])
-        fields = (value for demo in shown for value in fields_of(demo).values())
-        return sum(map(len, (*texts, *map(str, fields)))) / CHARACTERS_PER_TOKEN
+        shown = map(_at, self.demos, choice.demos)
+        return (sum(map(len, texts)) + sum(map(_characters, shown))) / CHARACTERS_PER_TOKEN
+
+    @property
+    def fewest_tokens(self) -> float:
+        """About how many tokens the shortest combination adds."""
+        shortest = sum(min(map(len, options)) for options in self.instructions)
+        return (shortest + sum(min(map(_characters, options)) for options in self.demos)) / CHARACTERS_PER_TOKEN
 
     @property
     def combinations(self) -> int:
@@ -78,8 +84,24 @@ class Candidates:
         return copy
 
 
-def _at(options: Sequence[str], place: int) -> str:
+def _at(options: Sequence[T], place: int) -> T:
     return options[place]
+
+
+def _characters(demos: Sequence[Example]) -> int:
+    return sum(len(str(value)) for demo in demos for value in fields_of(demo).values())
+
+
+def candidates_of(program: Module) -> Candidates:
+    """Return a program as the only combination there is."""
+    named = program.named_predictors()
+    zeros = tuple(0 for _ in named)
+    return Candidates(
+        tuple(name for name, _ in named),
+        tuple((predictor.signature.instructions,) for _, predictor in named),
+        tuple((tuple(predictor.demos),) for _, predictor in named),
+        Choice(zeros, zeros),
+    )
 
 
 def _first_equal(options: Sequence[Any], place: int) -> int:

@@ -21,6 +21,7 @@ from mipro_nb.search import Candidates, Choice, Limits, Schedule
 from mipro_nb.searching import Searching
 from mipro_nb.strategies import strategy
 
+NOTHING_FITS = "no combination fits max_prompt_tokens={most}: the shortest prompts have about {least:,.0f} tokens."
 EXHAUSTED = "every combination has been tried: there is nothing to extend the search to."
 
 
@@ -51,6 +52,9 @@ class SearchStage:
         limits = Limits(job.options.max_prompt_tokens, job.options.token_price, estimate.rest_tokens(job))
         self._strategy = strategy(job.params.search, self.candidates, _schedule(job), job.seed, rng, limits)
         self._renewal = Renewal(job, proposer, sets, history, emit)
+        least, most = limits.rest + self.candidates.fewest_tokens, limits.most
+        if most is not None and least > most:
+            emit(ev.Noted("search", NOTHING_FITS.format(most=most, least=least)))
         params = job.params
         self._searching = Searching(
             self._strategy, job.valset, params.metric, params.max_errors, history, emit, self.with_, self._take_wishes
@@ -65,7 +69,8 @@ class SearchStage:
             self._searching.run(pool)
 
     def extend(self, num_trials: int) -> None:
-        """Let the search go on with so many more trials."""
+        """Let the search go on with so many more trials, and with what people have wished for since it ended."""
+        self._grant_wishes()
         plan = self._job.plan
         if plan.evaluations is not None:
             more = num_trials * (plan.minibatch_size or len(self._job.valset))
@@ -103,6 +108,9 @@ class SearchStage:
         """Do what people have asked for since the last round."""
         if more := self._control.take_more():
             self.extend(more)
+        self._grant_wishes()
+
+    def _grant_wishes(self) -> None:
         for wish in self._control.take_wishes():
             try:
                 self._grant(wish)

@@ -508,9 +508,38 @@ def test_extending_a_run_that_stops_before_its_search_is_refused(wait):
     assert run.status == "stopped"
 
 
+def met(run):
+    return [
+        (trial.instructions, trial.demos, event.example)
+        for event in run.history.events
+        if isinstance(event, ev.ExampleScored)
+        for trial in [run.history.trials_by_number[event.trial]]
+    ]
+
+
+@pytest.mark.parametrize("scored", [0, 3, 17, 40])
+def test_a_search_that_is_stopped_at_any_time_goes_on_when_extended(scored):
+    def enough(history):
+        if sum(len(trial.scored) for trial in history.trials) >= scored and history.trials and not stopped:
+            stopped.append(True)
+            return True
+        return None
+
+    stopped = []
+    run = start(num_trials=10, stop=enough)
+    run.result(PATIENCE)
+    assert run.status == "stopped"
+    run.extend(3)
+    run.result(PATIENCE)
+    assert run.status == "finished"
+    assert all(trial.finished for trial in run.history.trials)
+    assert run.history.baseline is not None
+    assert len(met(run)) == len(set(met(run))) <= run.plan.evaluations + 3 * 10
+
+
 def test_a_trial_that_a_stop_cut_off_goes_on_when_extended():
     gate = Gate(75)
-    run = start(fake(replies=gate), num_trials=10)
+    run = start(fake(replies=gate), num_trials=10, search="mipro")
     assert gate.reached.wait(PATIENCE)
     run.stop()
     until(lambda: run.status == "stopping")
@@ -522,13 +551,7 @@ def test_a_trial_that_a_stop_cut_off_goes_on_when_extended():
     run.extend(3)
     run.result(PATIENCE)
     assert all(trial.finished for trial in run.history.trials)
-    told = [
-        (trial.instructions, trial.demos, event.example)
-        for event in run.history.events
-        if isinstance(event, ev.ExampleScored)
-        for trial in [run.history.trials_by_number[event.trial]]
-    ]
-    assert len(told) == len(set(told)), "no combination is run twice on the same example"
+    assert len(met(run)) == len(set(met(run))), "no combination is run twice on the same example"
 
 
 def test_progress_never_exceeds_its_total():
