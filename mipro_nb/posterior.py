@@ -141,19 +141,25 @@ class Posterior:
         root = np.linalg.cholesky(precision + 1e-9 * np.eye(len(known)))
         return root, np.linalg.solve(root, sums)
 
-    def _solve(self, alike: Alike, parts: Sequence[float]) -> tuple[Array, Array, float]:
-        """Return L^-1 R', L^-1 R^-1 b and the log marginal likelihood up to a constant; L L' = I + R' K R."""
-        root = self._root
-        inner = np.linalg.cholesky(np.eye(len(root)) + root.T @ alike.kernel(parts) @ root)
-        solved = np.linalg.solve(inner, np.column_stack([root.T, self._data]))
-        data = solved[:, -1]
-        return solved[:, :-1], data, -0.5 * float(data @ data) - float(np.log(np.diag(inner)).sum())
+    def _solve(self, alike: Alike, parts: Sequence[float]) -> tuple[Array, Array]:
+        """Return L^-1 R' and L^-1 R^-1 b; L L' = I + R' K R."""
+        solved = np.linalg.solve(self._inner(alike, parts), np.column_stack([self._root.T, self._data]))
+        return solved[:, :-1], solved[:, -1]
+
+    def _inner(self, alike: Alike, parts: Sequence[float]) -> Array:
+        return np.linalg.cholesky(np.eye(len(self._root)) + self._root.T @ alike.kernel(parts) @ self._root)
+
+    def _likelihood(self, alike: Alike, parts: Sequence[float]) -> float:
+        """Return the log marginal likelihood, up to a constant."""
+        inner = self._inner(alike, parts)
+        data = np.linalg.solve(inner, self._data)
+        return -0.5 * float(data @ data) - float(np.log(np.diag(inner)).sum())
 
     def _fit(self, alike: Alike) -> tuple[Scales, ...]:
         shares = SHARES if self._demos else SHARES[1:3]
         grid = [(scale, tuple(scale**2 * share for share in each)) for scale in SCALES for each in shares]
         usual = [-0.5 * (np.log(scale / USUAL) / WIDTH) ** 2 for scale, _ in grid]
-        fits = np.array([self._solve(alike, parts)[2] for _, parts in grid]) + usual
+        fits = np.array([self._likelihood(alike, parts) for _, parts in grid]) + usual
         weights = np.exp(fits - fits.max())
         best = [n for n in sorted(np.argsort(-weights, kind="stable")[:KEPT].tolist()) if weights[n] > 0.02]
         total = sum(weights[n] for n in best)
@@ -167,7 +173,7 @@ class Posterior:
     def _moments(self, rows: Array) -> tuple[Array, Array]:
         across, among = Alike(self.design, rows, self._demos), Alike(rows, rows, self._demos)
         means, second = np.zeros(len(rows)), np.zeros((len(rows), len(rows)))
-        for one, (inner, data, _) in zip(self.scales, self._solved, strict=True):
+        for one, (inner, data) in zip(self.scales, self._solved, strict=True):
             half = inner @ across.kernel(one.parts)
             mean = half.T @ data
             means += one.weight * mean
@@ -179,7 +185,7 @@ class Posterior:
         across = Alike(self.design, rows, self._demos)
         mean, second = np.zeros(len(rows)), np.zeros(len(rows))
         main, halves = int(self._weights.argmax()), []
-        for one, (inner, data, _) in zip(self.scales, self._solved, strict=True):
+        for one, (inner, data) in zip(self.scales, self._solved, strict=True):
             half = inner @ across.kernel(one.parts)
             each = half.T @ data
             mean += one.weight * each
