@@ -67,20 +67,21 @@ class Renewal:
 
     def propose(self, best: Module, pool: Pool) -> None:
         """Ask for instructions in the light of what the search has found, and for a demo set of what was hard."""
-        self._round += 1
+        number_of_round = self._round + 1  # counted when it is through: a stop may cut it off
         planned = self._job.plan.later_instructions
-        count = planned[self._round - 1] if self._round <= len(planned) else 0
+        count = planned[self._round] if self._round < len(planned) else 0
         if not self._job.zero_shot:
             self._solve_harder(best, pool)
-        feedback = feedback_of(self._history, self._job.valset, self._round)
+        feedback = feedback_of(self._history, self._job.valset, number_of_round)
         known = bandit(self._results(), self._job.memory, self._proposer.levels)
         names = [name for name, _ in self._job.student.named_predictors() if name not in self._job.options.freeze]
         asks = [
-            Ask(name, known.choose(self._rng, feedback.kinds(name)), 100 * self._round + number)
+            Ask(name, known.choose(self._rng, feedback.kinds(name)), 100 * number_of_round + number)
             for name in names
             for number in range(count)
         ]
         self._proposer.again(self._job.student, self._sets, asks, feedback, pool)
+        self._round = number_of_round
 
     def add(self, wish: Added) -> None:
         """Take a person's own instruction in."""

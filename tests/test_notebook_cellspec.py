@@ -75,6 +75,7 @@ def test_quotes_make_a_path_and_keep_its_spaces():
         ("t --auto lite", "--auto='lite' is not known; accepted: 'light', 'medium', 'heavy'. Did you mean 'light'?"),
         ("t --auto", "--auto needs a value: --auto light|medium|heavy."),
         ("t --auto --wait", "--auto needs a value"),
+        ("t --search tpe", "--search='tpe' is not known; accepted: 'paired', 'thompson', 'mipro'."),
         ("t --wait=yes", "--wait takes no value"),
         ("t --seed 1 --seed 2", "--seed stands twice"),
         ("t --trials five", "--trials='five': a whole number of 1 or more is needed. Nearest valid: 1."),
@@ -183,3 +184,8 @@ def test_an_await_is_found_outside_functions_alone():
 @pytest.mark.parametrize("cell", ["", "\n", "# a comment\n"])
 def test_an_empty_cell_has_nothing_to_run(cell):
     assert read_body(cell).idle
+
+
+def test_the_search_can_be_chosen():
+    assert read_cell("t --search mipro", "q -> a").keywords == {"search": "mipro"}
+    assert read_cell("t", "q -> a").keywords == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipro_nb.options import AUTO
+from mipro_nb.strategies import SEARCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class Option:
     """One option: what it is called, what its value is called (empty: a switch), what it does, where it goes.
 
     Attributes:
-        kind: of its value: ``data``, ``program``, ``metric``, ``model``, ``auto``, ``into``, ``number`` or empty.
+        kind: of its value: ``data``, ``program``, ``metric``, ``model``, ``choice``, ``into``, ``number`` or empty.
         least: the smallest whole number, for those that take one.
         keywords: of MIPROv2 that get the value as it is.
     """
@@ -25,6 +26,11 @@ class Option:
     keywords: tuple[str, ...] = ()
 
     @property
+    def choices(self) -> list[str]:
+        """The values that a ``choice`` takes."""
+        return self.value.split("|")
+
+    @property
     def attribute(self) -> str:
         """The field of ``CellSpec``."""
         return self.name.lstrip("-").replace("-", "_")
@@ -35,8 +41,14 @@ OPTIONS = (
     Option("--valset", "DATA", "examples that score the trials; else most of the trainset", "data"),
     Option("--testset", "DATA", "sealed: first and best program are compared on it once, at the end", "data"),
     Option(
-        "--auto", "|".join(AUTO), "the effort; light unless --trials or --candidates is given", "auto", None, ("auto",)
+        "--auto",
+        "|".join(AUTO),
+        "the effort; light unless --trials or --candidates is given",
+        "choice",
+        None,
+        ("auto",),
     ),
+    Option("--search", "|".join(SEARCHES), "how it searches; else paired", "choice", None, ("search",)),
     Option("--trials", "N", "combinations to try", "number", 1, ("num_trials",)),
     Option("--candidates", "N", "instructions and demo sets per predictor", "number", 1, ("num_candidates",)),
     Option(

@@ -13,7 +13,7 @@ from typing import Any
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
 from mipro_nb.notebook.cellbody import Body, read_body
 from mipro_nb.notebook.celloptions import BY_NAME, OPTIONS, Option
-from mipro_nb.options import AUTO, LARGEST_SEED
+from mipro_nb.options import LARGEST_SEED
 
 PIECE = re.compile(r""""([^"]*)"|'([^']*)'|([^\s"']+)|(\s+)|(["'])""")
 NUMBER = re.compile(r"#\d+")  # of a run, as %mipro tells it
@@ -44,6 +44,7 @@ class CellSpec:
     valset: Word | None = None
     testset: Word | None = None
     auto: str | None = None
+    search: str | None = None
     trials: int | None = None
     candidates: int | None = None
     demos: int | None = None
@@ -162,8 +163,8 @@ def _value(option: Option, equals: str, value: str, quoted: bool, rest: list[Wor
 
 
 def _checked(option: Option, word: Word) -> Any:
-    if option.kind == "auto":
-        check_choice(option.name, str(word), AUTO)
+    if option.kind == "choice":
+        check_choice(option.name, str(word), option.choices)
     if option.name == "--max-cost":
         return _dollars(word)
     if option.least is not None:

@@ -10,7 +10,6 @@ from mipro_nb.module import Module
 from mipro_nb.notebook.cellnames import MODELS, Namespace, is_kind, named
 from mipro_nb.notebook.celloptions import BY_NAME, OPTIONS, Option
 from mipro_nb.notebook.runbook import COMMANDS
-from mipro_nb.options import AUTO
 from mipro_nb.signature import Signature
 
 IPYTHONS = ("In", "Out", "exit", "quit", "open", "get_ipython")  # names that every notebook has
@@ -71,8 +70,8 @@ def _may_be_path(text: str | Path) -> bool:
 
 def _values(option: Option, namespace: Namespace) -> list[str]:
     match option.kind:
-        case "auto":
-            return list(AUTO)
+        case "choice":
+            return option.choices
         case "data":
             return data_names(namespace)
         case "model":
