@@ -69,7 +69,8 @@ class Searching:
         self._history, self._emit, self._program, self._between = history, emit, program, between
         self._numbers: dict[int, int] = {}  # the strategy's number of a trial -> the run's: tests come in between
         self._rounds: deque[list[_Trial]] = deque()
-        self._told = 0  # results that the last posterior told stood on
+        self._known = 0  # results that the strategy was told of
+        self._told = 0  # those that the last posterior told stood on
 
     def run(self, pool: Pool) -> None:
         """Go on until the strategy has no more to ask for, or wants to be asked again later.
@@ -91,9 +92,8 @@ class Searching:
 
     def tell_posterior(self, growth: float = 1.0) -> None:
         """Emit what the strategy believes, if its evidence has grown by more than this factor since the last time."""
-        total = sum(len(trial.scored) for trial in self._history.trials)
-        if total > growth * self._told and (found := self._strategy.believed()) is not None:
-            self._told = total
+        if self._known > growth * self._told and (found := self._strategy.believed()) is not None:
+            self._told = self._known
             self._emit(found)
 
     def _score(self, item: Item) -> ExampleResult:
@@ -156,6 +156,7 @@ class Searching:
 
     def _finish(self, trial: _Trial, mean: float | None, *, failed: bool = False) -> None:
         """Tell of a trial's end; of one that a stop has cut off, only if it can stand as it is."""
+        self._known += len(trial.scores)
         if mean is None and not failed:
             return
         missing = len(trial.work.new) - len(trial.scores)

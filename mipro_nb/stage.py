@@ -125,6 +125,7 @@ class SearchStage:
         place = self.candidates.predictors.index(wish.predictor)
         self._strategy.ban(place, wish.kind, wish.index)
         self._emit(ev.CandidateBanned(wish.predictor, wish.kind, wish.index))
+        self._searching.tell_posterior(0.0)  # another may lead now
 
 
 def _schedule(job: Job) -> Schedule:

@@ -277,7 +277,7 @@ def test_pauses_and_what_lies_between_runs_take_no_time():
 def test_settings_that_differ_from_their_defaults_are_marked():
     found = table(histories.finished(), "settings; marked: not the default")
     marked = {found.rows[place][0] for place in found.marked}
-    assert marked == {"auto", "task_model", "prompt_model"}
+    assert marked == {"auto", "task_model", "prompt_model", "search"}
     assert ("seed", "9", "9") in found.rows
 
 
@@ -320,7 +320,7 @@ def test_the_code_runs_and_makes_the_same_signature_and_settings():
     assert given.pop("task_model").model == "local/smollm2-135m"
     assert given.pop("prompt_model").model == "local/smollm2-135m"
     data = dict.fromkeys(("trainset", "valset", "testset"), ...)
-    assert given == {"seed": 0, "num_candidates": 5, "num_trials": 7, **data}
+    assert given == {"seed": 0, "num_candidates": 5, "num_trials": 7, "search": "mipro", **data}
 
 
 def test_how_the_lms_sampled_is_told_again():

@@ -112,7 +112,7 @@ def test_it_is_a_widget_with_the_runs_methods():
 
 
 def test_the_end_is_known_to_the_front_end():
-    view = ended(optimize(testset=rows(10, 60)))
+    view = ended(optimize(testset=rows(10, 60), search="mipro"))
     assert view._status["verdict"]["examples"] == 10
     numbers = [row[0] for row in [*opened(view._base), *view._tail]]
     assert numbers == [trial.number for trial in view.run.history.trials]
@@ -188,7 +188,7 @@ def test_stop_pause_and_go_on():
 def test_start_is_asked_for():
     view = optimize(requires_permission_to_run=True)
     assert view._status["state"] == "waiting"
-    assert "trials of" in view._status["plan"]
+    assert "evaluations; per predictor" in view._status["plan"]
     click(view, do="start")
     assert ended(view)._status["state"] == "finished"
 

@@ -94,7 +94,7 @@ def test_before_the_first_event_a_plan_is_shown_while_permission_is_asked():
     )
     told = wire.status(run, 0.0, 1)
     assert told["state"] == "waiting"
-    assert "trials of" in told["plan"]
+    assert "evaluations; per predictor" in told["plan"]
     assert told["expected"]["calls"][0] <= told["expected"]["calls"][1] <= told["expected"]["calls"][2]
 
 
@@ -174,7 +174,7 @@ def test_while_the_baseline_leads_nothing_is_fixed_or_broken():
 def finished_run():
     lm = fake()
     history = mn.History()
-    mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4, seed=1).compile(
+    mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4, seed=1, search="mipro").compile(
         mn.Predict("q -> a"), trainset=rows(20), valset=rows(30, 20), num_trials=4, minibatch_size=10,
         listeners=[history],
     )  # fmt: skip

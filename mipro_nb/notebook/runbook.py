@@ -21,6 +21,7 @@ from mipro_nb.run import Run
 from mipro_nb.text import visible
 
 MISSING = object()
+BETTER = (ev.TrialFinished, ev.PosteriorUpdated, ev.RunFinished)  # after which another program may be the best
 COLUMNS = ("#", "name", "program", "status", "best", "baseline", "trials", "cost")
 ASKED = {  # command: statuses of the runs that can be meant, what is told
     "stop": (("running", "paused", "stopping", "waiting"), "stopping; the best so far is kept."),
@@ -67,7 +68,7 @@ class RunBook:
             self._results[name] = Result(name, run)
             self._namespace[f"{name}_run"] = run
             self._put(self._results[name])
-        run.listen(lambda event: self.refresh() if isinstance(event, ev.TrialFinished | ev.RunFinished) else None)
+        run.listen(lambda event: self.refresh() if isinstance(event, BETTER) else None)
         self.refresh()  # it may have ended before the listener was there
 
     def _number(self, run: Run) -> None:
