@@ -24,7 +24,8 @@ Array = Any  # of NumPy
 
 CENTRE = 0.5
 COMMON = 0.3**2  # prior variance of the common mean
-SCALES = (0.01, 0.02, 0.04, 0.07, 0.11, 0.17, 0.26)  # standard deviations of f between combinations
+SCALES = (0.003, 0.02, 0.04, 0.07, 0.11, 0.17, 0.26)  # standard deviations of f between combinations
+PRIOR = (2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # weights of these before there is data; the first: hardly any difference
 SHARES = (  # of f's variance: instructions, demos, their interaction, the combination's own
     (0.45, 0.45, 0.05, 0.05),
     (0.25, 0.25, 0.25, 0.25),
@@ -32,7 +33,6 @@ SHARES = (  # of f's variance: instructions, demos, their interaction, the combi
     (0.75, 0.15, 0.05, 0.05),
     (0.15, 0.75, 0.05, 0.05),
 )
-USUAL, WIDTH = 0.06, 1.2  # the scale expected before there is data, and the width of that in natural logarithms
 KEPT = 5  # points of the grid that predictions are averaged over, at most
 LEAST = 0.01  # variance of a score within a combination: nothing seen is as sure as it looks
 PSEUDO = 12.0  # results that the usual variance counts for
@@ -158,8 +158,8 @@ class Posterior:
     def _fit(self, alike: Alike) -> tuple[Scales, ...]:
         shares = SHARES if self._demos else SHARES[1:3]
         grid = [(scale, tuple(scale**2 * share for share in each)) for scale in SCALES for each in shares]
-        usual = [-0.5 * (np.log(scale / USUAL) / WIDTH) ** 2 for scale, _ in grid]
-        fits = np.array([self._likelihood(alike, parts) for _, parts in grid]) + usual
+        before = np.log(np.repeat(PRIOR, len(shares)))
+        fits = np.array([self._likelihood(alike, parts) for _, parts in grid]) + before
         weights = np.exp(fits - fits.max())
         best = [n for n in sorted(np.argsort(-weights, kind="stable")[:KEPT].tolist()) if weights[n] > 0.02]
         total = sum(weights[n] for n in best)

@@ -21,7 +21,7 @@ from mipro_nb.search import Choice, Schedule, Strategy
 from mipro_nb.tpe import MiproStrategy
 from mipro_nb.verdict import judge
 
-from .surfaces import FAMILIES, OTHERS, World, normal, right
+from .surfaces import FAMILIES, OTHERS, QUANTILES, World, right
 
 WHOLE = 400  # validation examples that there are; MIPROv2's auto modes take a sample
 RATIO = "{:<14} {:<9} {:<8} regret in points: mipro {:5.2f} +- {:.2f}, paired {:5.2f} +- {:.2f}: ratio {:.2f}"
@@ -224,7 +224,7 @@ def verdict(runs: int = 1000, tell: Callable[[str], Any] = print) -> list[tuple[
 def _judged(size: int, graded: bool, gain: float, seed: int) -> tuple[bool, bool]:
     """Whether the interval holds the true difference, and whether the word is "improved", on one test set."""
     rng = np.random.default_rng([seed, size, graded, round(10 * gain)])
-    easiness, population = 1.5 * rng.standard_normal(size), 1.5 * normal(np.arange(20_000, dtype=np.uint64))
+    easiness, population = 1.5 * rng.standard_normal(size), 1.5 * QUANTILES
     before, after = (_drawn(rng, right(0.3 + more + easiness), graded) for more in (0.0, gain))
     found = judge(before, after, seed)
     true = float((right(0.3 + gain + population) - right(0.3 + population)).mean())
