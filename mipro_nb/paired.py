@@ -282,14 +282,11 @@ class PairedStrategy:
             tried = enough or tried
         if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
-        if baseline in tried:
-            tried = [choice for choice in tried if choice == baseline or self._seems_better(choice)]
         outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
         worth = np.round(outlook.mean - [self._space.price(choice) for choice in tried], 9)  # of equals the first tried
-        best = int(worth.argmax())
-        if baseline in tried and worth[tried.index(baseline)] >= worth[best]:
-            return baseline
-        return tried[best]
+        given = worth[tried.index(baseline)] if baseline in tried else -np.inf
+        ahead = (tried[place] for place in np.argsort(-worth, kind="stable").tolist() if worth[place] > given)
+        return next((one for one in ahead if baseline not in tried or self._seems_better(one)), baseline)
 
     def _seems_better(self, choice: Choice) -> bool:
         """Whether a combination scored higher than the baseline, on the same examples or on all, or costs less."""
