@@ -1,9 +1,9 @@
 """The strategies of stage 3, by the name that ``MIPROv2(search=...)`` takes.
 
-Two rules were kept of those that choose by the model (regret in points among the same candidates, light, 50 worlds
+Two rules were kept of those that choose by the model. Regret in points among the same candidates (light: 50 worlds
 each of additive, interacting, flat and mostly bad candidates): upper confidence bounds 1.8, draws from the posterior
-1.7, MIPROv2's search 4.1; medium 1.4, 0.9, 3.2. The bounds are the default: they cost a third of the time, draw
-nothing at random, and find as good a program where candidates are many. Halving without a model was worse than both in
+1.7, MIPROv2's search 4.1; medium, additive and interacting alone: 1.4, 0.9, 5.1. The bounds are the default because
+draws cost several times their own time, which must stay below a twentieth of a run's. Halving was worse than both in
 earlier simulations.
 """
 
