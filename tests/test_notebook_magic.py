@@ -436,7 +436,7 @@ def test_pause_unpause_and_stop(shell, gate, capsys):
 def test_runs_are_listed_with_their_status_and_difference(shell, capsys):
     ran(shell, "%mipro\n%mipro status\n%mipro diff")
     assert capsys.readouterr().out.count("No run yet") == 3
-    names = ran(shell, f"%%mipro rows {QUICK} --wait\nq -> a")
+    names = ran(shell, f"%%mipro rows {QUICK} --search mipro --wait\nq -> a")
     data = mn.examples(names["rows"], ["q"])
     names["mine"] = mn.optimize(mn.Predict("q -> a"), metric=mn.exact_match, trainset=data, num_trials=2)
     assert names["mine"].run.wait(60)
