@@ -101,19 +101,22 @@ class Searching:
         return run_example(trial.program, number, self._data[number], self._metric, trace=False)
 
     def _next_items(self) -> list[Item]:
-        """Ask for rounds until enough are under way; tell of those that need no run at once."""
+        """Ask for rounds until enough are under way; tell of the oldest when all of it is in.
+
+        Whoever is asked knows the round ``depth`` before, and never one more that happens to be in already.
+        """
         items: list[Item] = []
         while True:
-            self._tell_finished()
-            if len(self._rounds) >= self._strategy.depth:
+            if len(self._rounds) < self._strategy.depth:
+                self._between()
+                if works := self._strategy.ask():
+                    trials = [self._begin(work) for work in works]
+                    self._rounds.append(trials)
+                    items += [(trial, number) for trial in trials for number in trial.work.new]
+                    continue
+            if not self._rounds or any(trial.waiting for trial in self._rounds[0]):
                 return items
-            self._between()
-            works = self._strategy.ask()
-            if not works:
-                return items
-            trials = [self._begin(work) for work in works]
-            self._rounds.append(trials)
-            items += [(trial, number) for trial in trials for number in trial.work.new]
+            self._tell(self._rounds.popleft())
 
     def _begin(self, work: Work) -> _Trial:
         number = self._numbers.setdefault(work.trial, len(self._history.trials_by_number))
@@ -146,13 +149,12 @@ class Searching:
         if failed > self._max_errors:
             raise TooManyErrors(f"{failed} examples failed, max_errors={self._max_errors}; the last: {error}")
 
-    def _tell_finished(self) -> None:
-        while self._rounds and not any(trial.waiting for trial in self._rounds[0]):
-            for trial in self._rounds.popleft():
-                if trial.work.kind == "baseline":
-                    self._check_baseline(trial)
-                self._finish(trial, self._strategy.tell(trial.work, trial.scores), failed=True)
-            self.tell_posterior(OFTEN)
+    def _tell(self, group: list[_Trial]) -> None:
+        for trial in group:
+            if trial.work.kind == "baseline":
+                self._check_baseline(trial)
+            self._finish(trial, self._strategy.tell(trial.work, trial.scores), failed=True)
+        self.tell_posterior(OFTEN)
 
     def _finish(self, trial: _Trial, mean: float | None, *, failed: bool = False) -> None:
         """Tell of a trial's end; of one that a stop has cut off, only if it can stand as it is."""

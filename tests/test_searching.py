@@ -1,11 +1,16 @@
 """Rounds in flight: what is told, when, and what a failure or a stop makes of them."""
 
+import threading
+
 import pytest
 from programs import fake, is_description, is_proposal, metric, reply, rows
 
 import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.errors import LMUnavailable, TooManyErrors
+from mipro_nb.pool import Pool
+from mipro_nb.search import Choice, Work
+from mipro_nb.searching import Searching
 from mipro_nb.testing import EventRecorder
 
 DATA = {"trainset": rows(20), "valset": rows(60, 100)}
@@ -72,3 +77,47 @@ def test_a_stop_in_the_middle_of_a_round_keeps_what_came_in():
     scored = sum(one.score is not None for trial in history.trials for one in trial.scored.values())
     assert history.posterior.evaluations == scored
     assert history.best is not None
+
+
+class Recorded:
+    """A strategy of four rounds of two examples each, which notes how many were told when each was asked for."""
+
+    depth, wants = 2, False
+
+    def __init__(self):
+        self.given, self.told, self.known = 0, 0, []
+
+    @property
+    def over(self):
+        return self.given == 4
+
+    def ask(self):
+        if self.over:
+            return ()
+        self.known.append(self.told)
+        self.given += 1
+        new = (2 * self.given - 2, 2 * self.given - 1)
+        return (Work(self.given, "partial", Choice((self.given,)), new, new),)
+
+    def tell(self, work, scores):
+        self.told += 1
+        return 0.0
+
+    def believed(self):
+        return None
+
+
+def test_a_round_is_decided_by_the_same_results_whatever_has_come_in():
+    second = threading.Barrier(3, timeout=60)  # both examples of the second round, and the first one of the first
+
+    def late(messages):
+        if any(f"item {number}" in messages[-1]["content"] for number in (0, 2, 3)):
+            second.wait()
+        return reply(messages)
+
+    strategy, history = Recorded(), mn.History()
+    emit, program = ev.Emitter([history]), mn.Predict("q -> a", lm=fake(replies=late))
+    searching = Searching(strategy, rows(8), metric, 10, history, emit, lambda choice: program, lambda: None)
+    with Pool(8) as pool:
+        searching.run(pool)
+    assert strategy.known == [0, 0, 1, 2]
