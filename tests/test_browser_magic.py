@@ -7,7 +7,7 @@ pytestmark = pytest.mark.slow
 server, chromium, page = lab.server, lab.chromium, lab.page
 
 LOAD = "%load_ext mipro_nb\nfrom scene import *\nitems = rows(60)\nmn.configure(lm={lm})"
-CELL = "%%mipro items --trials 3 --candidates 3 --seed 1{more}\nq -> a"
+CELL = "%%mipro items --trials 3 --candidates 3 --search mipro --seed 1{more}\nq -> a"
 
 
 def test_a_magic_cell_from_start_to_end(page):
