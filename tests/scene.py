@@ -47,8 +47,8 @@ def slow(delay: float, replies: Callable[[Messages], str] = reply) -> FakeLM:
 def optimize(lm: FakeLM, program: mn.Module | None = None, **options: Any) -> Any:
     """Optimize a small program on small data; return the view."""
     data = {"trainset": rows(20), "valset": rows(30, 20), "testset": rows(40, 100), "minibatch_size": 10}
-    most = {"num_candidates": 4, "num_trials": 6, "num_threads": 4, "seed": 1, "metric": metric}
-    return mn.optimize(program or mn.Predict("q -> a"), task_model=lm, prompt_model=lm, **{**data, **most, "search": "mipro", **options})
+    search = {"search": "mipro", "num_candidates": 4, "num_trials": 6, "num_threads": 4, "seed": 1, "metric": metric}
+    return mn.optimize(program or mn.Predict("q -> a"), task_model=lm, prompt_model=lm, **{**data, **search, **options})
 
 
 def wordy(messages: Messages) -> str:
