@@ -25,6 +25,7 @@ from mipro_nb.search import Candidates, Choice
 from mipro_nb.settings import context
 from mipro_nb.stage import SearchStage
 from mipro_nb.telling import names_of, report
+from mipro_nb.traffic import Traffic, through
 from mipro_nb.verdict import judge
 
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
@@ -84,7 +85,7 @@ class Execution:
         try:
             if self.history.started is None:
                 self._announce()
-            with context(lm=self.job.task_model), self._pool() as pool:
+            with context(lm=self.job.task_model), through(self._traffic()), self._pool() as pool:
                 stages(pool)
             reason = "finished"
         except Stopped as stopped:
@@ -104,6 +105,10 @@ class Execution:
             self._save(program, where / "program.json")
         self.emit(ev.RunFinished(reason))
         return program
+
+    def _traffic(self) -> Traffic:
+        """What stands between the run and its LMs."""
+        return Traffic()
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)

@@ -20,6 +20,7 @@ from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt, 
 from mipro_nb.events import Usage
 from mipro_nb.flow import cancelled, hold
 from mipro_nb.refusals import refused_parameter, translate, without_keys
+from mipro_nb.traffic import Attempt, guarded, traffic
 from mipro_nb.usage import book, note
 
 logger = logging.getLogger(__name__)
@@ -188,14 +189,21 @@ class LM:
             PromptRefused: this prompt is refused (too long, filtered).
         """
         sampling = self._sampling(schema, temperature, rollout)
+        key = request_key(self._identity(), messages, sampling, rollout)
+        answers = traffic().answers
 
         def call() -> dict[str, Any]:
-            return self._with_retries([dict(message) for message in messages], sampling)
+            answer = self._with_retries([dict(message) for message in messages], sampling)
+            if answers is not None:
+                answers.keep(key, answer)
+            return answer
 
-        if self.cache is None:
+        known = answers.take(key) if answers is not None else None
+        if known is not None:
+            answer, free = known, False
+        elif self.cache is None:
             answer, free = call(), False
         else:
-            key = request_key(self._identity(), messages, sampling, rollout)
             answer, free = self.cache.get_or_call(key, call)
         usage = Usage(cached_calls=1) if free else Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
         book(usage)
@@ -225,11 +233,14 @@ class LM:
 
         given_up = cancelled.get() or threading.Event()
 
-        def attempt() -> dict[str, Any]:
+        def once() -> dict[str, Any]:
             hold()
             if given_up.is_set():
                 raise LMUnavailable(f"{self.model} was not asked: the work was ended.")
-            return self._once(messages, sampling)
+            attempt = Attempt(self, messages, sampling)
+            with guarded(attempt):
+                attempt.answer = self._once(messages, sampling)
+            return attempt.answer
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(LMUnavailable),
@@ -238,7 +249,7 @@ class LM:
             sleep=tenacity.sleep_using_event(given_up),
             reraise=True,
         )
-        answer: dict[str, Any] = retrying(attempt)
+        answer: dict[str, Any] = retrying(once)
         self._answered.set()
         return answer
 
