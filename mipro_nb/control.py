@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mipro_nb.errors import check_range
 
@@ -26,6 +28,23 @@ class Banned:
 
 
 Wish = Added | Banned
+
+
+def told_wish(wish: Wish) -> dict[str, Any]:
+    """Return a wish as ``events.Wished`` tells it."""
+    if isinstance(wish, Added):
+        return {"kind": "add", "predictor": wish.predictor, "text": wish.text}
+    return {"kind": "ban", "predictor": wish.predictor, "what": wish.kind, "index": wish.index}
+
+
+def read_wish(told: Mapping[str, Any]) -> Wish | int:
+    """Return the wish that an event tells; a number is one for so many trials more."""
+    match told["kind"]:
+        case "add":
+            return Added(told["predictor"], told["text"])
+        case "ban":
+            return Banned(told["predictor"], told["what"], told["index"])
+    return int(told["num_trials"])
 
 
 class Control:

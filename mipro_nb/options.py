@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
 from mipro_nb.events import Listener
@@ -51,7 +51,9 @@ class Options:
             is still paid, at most one call per thread. None is no limit.
         listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
-        run_dir: a directory, there already or to be made, that gets ``events.jsonl`` and ``program.json``.
+        run_dir: the directory that the run is kept in; it is made if it isn't there. One that holds the same run, cut
+            off or ended, goes on with it: nothing is paid for twice. None is a new one under
+            ``mipro_nb.runs()``'s; False keeps nothing.
         keep: texts that every proposed instruction must hold, word for word.
         freeze: names of predictors that stay as they are.
         max_prompt_tokens: the longest that the program's prompts may be together, in tokens, about (4 characters
@@ -82,7 +84,7 @@ class Options:
     max_cost: float | None = None
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
-    run_dir: str | os.PathLike[str] | None = None
+    run_dir: str | os.PathLike[str] | Literal[False] | None = None
     keep: Sequence[str] = ()
     freeze: Sequence[str] = ()
     max_prompt_tokens: int | None = None
@@ -114,7 +116,7 @@ class Options:
         if cost is not None and not (isinstance(cost, int | float) and not isinstance(cost, bool) and cost > 0):
             raise ConfigError(f"max_cost={cost!r}: US dollars, a number above 0, or None, is needed.")
         where = options.run_dir
-        if where is not None:
+        if where is not None and where is not False:
             path = isinstance(where, str | os.PathLike)
             if not path or (os.path.exists(where) and not os.path.isdir(where)):
                 raise ConfigError(f"run_dir={where!r}: the path of a directory is needed, there already or to be made.")

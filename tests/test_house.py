@@ -15,7 +15,7 @@ LAYERS = [
     ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
     ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
-    ["checks", "data", "cache", "flow", "usage", "traffic", "refusals", "local", "lm", "testing"],
+    ["checks", "data", "cache", "flow", "usage", "journal", "traffic", "refusals", "local", "lm", "testing"],
     # programs
     ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer
@@ -38,12 +38,13 @@ LAYERS = [
         "results",
         "summary",
         "space",
+        "past",
         "paired",
         "tpe",
         "strategies",
     ],
-    ["effort", "options", "estimate", "plan", "opening", "progress", "transcript"],
-    ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro"],
+    ["effort", "options", "estimate", "plan", "opening", "jobrecord", "rundir", "progress", "transcript"],
+    ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro", "opened", "listing"],
     # the notebook
     ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],
@@ -58,7 +59,7 @@ LAYERS = [
 UPWARD = {  # how a run shows itself, imported late
     "history": {"notebook.report"},
     "record": {"notebook.view", "notebook.charts"},
-    "run": {"notebook.outputs"},
+    "run": {"notebook.outputs", "opened", "mipro"},
 }
 ORDER = [name for layer in LAYERS for name in layer]
 
@@ -66,10 +67,11 @@ ORDER = [name for layer in LAYERS for name in layer]
 HOMES = {
     "litellm": {"lm"},
     "optuna": {"tpe"},
-    "pandas": {"data", "frames", "notebook"},
+    "pandas": {"data", "frames", "listing", "notebook"},
     "numpy": {"verdict", "posterior", "results", "summary", "paired"},
     "diskcache_community": {"cache"},
-    "platformdirs": {"cache"},
+    "platformdirs": {"cache", "rundir"},
+    "filelock": {"rundir"},
     "xllamacpp": {"local"},
     "rich": {"console", "progress", "local"},
     "tenacity": {"lm"},
@@ -193,7 +195,7 @@ def test_the_public_names_are_these():
             *("Module", "Predict", "ChainOfThought", "load"),
             *("Evaluate", "EvaluationResult"),
             *("BootstrapFewShot", "GroundedProposer"),
-            *("MIPROv2", "Plan", "Run", "History", "optimize", "replay"),
+            *("MIPROv2", "Plan", "Run", "History", "optimize", "replay", "runs"),
             "exact_match",
         ]
     )
