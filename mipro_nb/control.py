@@ -72,10 +72,12 @@ class Control:
         """Whether new calls wait."""
         return not self.go.is_set()
 
-    def stop(self, reason: str) -> None:
-        """Ask for the end; the first reason counts. A paused run ends too."""
+    def stop(self, reason: str) -> bool:
+        """Ask for the end; the first reason counts. A paused run ends too. Returns whether nobody had asked yet."""
         with self._lock:
+            first = self._reason is None
             self._reason = self._reason or reason
+        return first
 
     def pause(self) -> None:
         """Ask that no new call is made."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from mipro_nb.engine import Execution
+from mipro_nb.interrupts import stopping
 from mipro_nb.jobrecord import data_of
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
@@ -137,7 +138,8 @@ class MIPROv2:
             student: the program; it stays as it is.
             **options: described at ``mipro_nb.options.Options``.
 
-        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far.
+        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far: what is in flight comes in.
+        A second interrupt is raised, and leaves it.
 
         Raises:
             ConfigError, DataError: before anything is spent.
@@ -154,7 +156,8 @@ class MIPROv2:
 
             listeners.append(TerminalProgress())
         execution = Execution(job, listeners)
-        program = execution.run()
+        with stopping(lambda: execution.control.stop("interrupted")):
+            program = execution.run()
         for remark in execution.remarks:
             warnings.warn(remark, stacklevel=2)
         return cast(M, program)

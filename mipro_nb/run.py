@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -14,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipro_nb import console
+from mipro_nb import console, interrupts
 from mipro_nb import events as ev
 from mipro_nb.control import Added, Banned, Control
 from mipro_nb.engine import Execution
@@ -330,7 +329,7 @@ class Run(Record):
     async def _awaited(self) -> Module:
         """Wait; an interrupt stops the run and gives the best so far, a cancellation or timeout leaves it running."""
         ended = asyncio.wrap_future(self._ended)
-        with _interrupts() as seen:
+        with interrupts.noted() as seen:
             try:
                 return await asyncio.shield(ended)
             except asyncio.CancelledError:
@@ -392,25 +391,3 @@ class Run(Record):
             finally:
                 emit.remove(panel)
                 panel.close()
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Give a list that gets the keyboard interrupts that come meanwhile; they are handled as before."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        seen.append(number)
-        if callable(before):
-            before(number, frame)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield seen
-    finally:
-        if signal.getsignal(signal.SIGINT) is handle:
-            signal.signal(signal.SIGINT, before)

@@ -12,7 +12,19 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 # a module imports only from the lines above its own, or from earlier in its line
 LAYERS = [
     # values
-    ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
+    [
+        "console",
+        "errors",
+        "interrupts",
+        "clock",
+        "example",
+        "text",
+        "fieldtypes",
+        "signature",
+        "verdict",
+        "events",
+        "eventlog",
+    ],
     ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
     ["checks", "data", "cache", "flow", "usage", "journal", "traffic", "refusals", "local", "lm", "testing"],
