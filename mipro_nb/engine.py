@@ -15,6 +15,7 @@ from mipro_nb.evaluate import evaluate
 from mipro_nb.eventlog import EventLog
 from mipro_nb.flow import Stopped
 from mipro_nb.history import History
+from mipro_nb.mirroring import mirrored
 from mipro_nb.module import Module
 from mipro_nb.opening import started
 from mipro_nb.plan import Job
@@ -72,13 +73,17 @@ class Execution:
     def _logged(self, stages: Callable[[Pool], None], *, more: bool) -> Module:
         where = self.job.options.run_dir
         if where is None:
-            return self._kept(stages)
+            return self._mirrored(stages)
         with EventLog(where, self.history.events if more else None) as log:
             self.emit.add(log)
             try:
-                return self._kept(stages, log.directory)
+                return self._mirrored(stages, log.directory)
             finally:
                 self.emit.remove(log)
+
+    def _mirrored(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
+        with mirrored(self.job.options.storage, self.history, self.emit):
+            return self._kept(stages, where)
 
     def _kept(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""

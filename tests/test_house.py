@@ -42,8 +42,8 @@ LAYERS = [
         "tpe",
         "strategies",
     ],
-    ["effort", "options", "estimate", "plan", "opening", "progress", "transcript"],
-    ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro"],
+    ["effort", "reflection", "mirror", "options", "estimate", "plan", "opening", "progress", "transcript"],
+    ["record", "recombine", "renewal", "searching", "stage", "mirroring", "engine", "run", "playback", "mipro"],
     # the notebook
     ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
     ["notebook.closeup", "notebook.wire"],
@@ -65,7 +65,8 @@ ORDER = [name for layer in LAYERS for name in layer]
 # foreign libraries and the modules that may import them
 HOMES = {
     "litellm": {"lm"},
-    "optuna": {"tpe"},
+    "optuna": {"tpe", "mirror"},
+    "sqlalchemy": {"mirror"},
     "pandas": {"data", "frames", "notebook"},
     "numpy": {"verdict", "posterior", "results", "summary", "paired"},
     "diskcache_community": {"cache"},
