@@ -156,7 +156,7 @@ class Study:
     def tell(self, attrs: Mapping[str, Any]) -> None:
         """Bring the study's own user attributes to these."""
         for key, value in attrs.items():
-            if self._attrs.get(key) != value:
+            if key not in self._attrs or self._attrs[key] != value:
                 self._storage.set_study_user_attr(self._id, key, value)
                 self._attrs[key] = value
 

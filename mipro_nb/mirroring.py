@@ -87,12 +87,12 @@ class Mirror:
                 pause, retry, failed = PERIOD, RETRY[0], 0
             except Exception as error:  # noqa: BLE001 (whatever a storage raises, the run goes on)
                 failed += 1
-                if failed > 1 or last:  # a database that is locked, or just made by another, is none to speak of
+                if failed > 1:  # a database that is locked, or just made by another, is none to speak of
                     self._trouble = self._trouble or BROKEN.format(reason=reason_of(error, self._storage))
                 self._close()
                 pause, retry = retry, min(2 * retry, most)
                 self._news.set()
-            if last:
+            if last and failed != 1:
                 break
             self._closing.wait(pause)
         self._close()

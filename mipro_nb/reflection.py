@@ -1,9 +1,9 @@
 """What a study of Optuna should show of a run: History -> trials, and the study's own attributes. Pure.
 
 A trial of a study can't be changed any more once it is finished, so it stays open as long as it may get more examples.
-At the end COMPLETE are those on the whole validation set, and the best; PRUNED, with their score, those that the search
-left on fewer examples, and those that scored as high as the best without being it: so the best trial of the study is
-the best of the search, and no lucky one of a few examples.
+At the end COMPLETE are the program as it was given, those that were fully evaluated, and the best; PRUNED, with their
+score, those that the search left on fewer examples, and those that scored as high as the best without being it: so the
+best trial of the study is the best of the search, and no lucky one of a few examples.
 """
 
 from __future__ import annotations
@@ -110,23 +110,25 @@ def about(history: History) -> dict[str, Any]:
     started, best, leader = history.started, history.best, history.posterior
     if started is None:
         return {}
-    told: dict[str, Any] = {
+    first: dict[str, Any] = {}
+    if best is not None:
+        first = {NUMBER: best.number, "score": best.score, "examples": best.examples}
+        first |= {"estimate": leader.score} if leader is not None else {}
+    told = {  # in the order in which the dashboard lists them
+        "status": history.reason or ("paused" if history.paused else "running"),
+        "best": first or None,
+        "verdict": dataclasses.asdict(history.verdict) if history.verdict is not None else None,
+        "calls": history.usage.calls,
+        "cost": history.usage.cost,
+        "stage": history.stage,
         "program": started.program,
         "run_id": started.run_id,
         "started": str(datetime.fromtimestamp(started.at).replace(microsecond=0)),
-        "settings": started.settings,
         "examples": started.sizes,
-        "status": history.reason or ("paused" if history.paused else "running"),
-        "stage": history.stage,
-        "calls": history.usage.calls,
-        "cost": history.usage.cost,
+        "settings": started.settings,
     }
-    if best is not None:
-        told["best"] = {NUMBER: best.number, "score": best.score, "examples": best.examples}
-        told["best"] |= {"estimate": leader.score} if leader is not None else {}
     for trial in history.trials_by_number.values():
         if trial.kind.startswith("test") and trial.score is not None:
             told[trial.kind] = {"score": trial.score, "examples": trial.examples, "failed": trial.failed}
-    told["verdict"] = dataclasses.asdict(history.verdict) if history.verdict is not None else None
     plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
     return plain
