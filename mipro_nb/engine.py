@@ -16,6 +16,7 @@ from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
 from mipro_nb.history import History
 from mipro_nb.jobrecord import memory_of, record_of
+from mipro_nb.mirroring import mirrored
 from mipro_nb.module import Module
 from mipro_nb.opening import started
 from mipro_nb.past import Past, Retelling
@@ -108,14 +109,18 @@ class Execution:
     def _logged(self, stages: Callable[[Pool], None]) -> Module:
         home = self._home
         if home is None:
-            return self._kept(stages)
+            return self._mirrored(stages)
         try:
             self.emit.add(home)
-            return self._kept(stages)
+            return self._mirrored(stages)
         finally:
             home.summarize(self.history, now=True)
             self.emit.remove(home)
             home.release()
+
+    def _mirrored(self, stages: Callable[[Pool], None]) -> Module:
+        with mirrored(self.job.options.storage, self.history, self.emit):
+            return self._kept(stages)
 
     def _kept(self, stages: Callable[[Pool], None]) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""

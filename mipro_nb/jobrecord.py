@@ -33,7 +33,15 @@ FREE = (  # settings that may be others when a run is resumed: no decision hangs
     "requires_permission_to_run",
 )
 GIVEN = ("metric", "prompt_model", "task_model", "teacher")  # by the person who resumes: no plain values
-PASSING = ("listeners", "stop", "run_dir", "memory", "requires_permission_to_run")  # of one process, and not the run's
+PASSING = (
+    "listeners",
+    "stop",
+    "run_dir",
+    "memory",
+    "storage",
+    "executor",
+    "requires_permission_to_run",
+)  # of one process, and not the run's
 MOST_LINES = 12  # of a difference that are shown
 LONGEST = 80  # characters of a value in a difference
 

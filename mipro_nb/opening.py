@@ -24,6 +24,7 @@ UNTOLD = (
     "stop",
     "run_dir",
     "memory",
+    "storage",
 )  # no settings: data, and what only looks on
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
@@ -12,6 +12,7 @@ from mipro_nb.events import Listener
 from mipro_nb.example import Example
 from mipro_nb.grounding import Grounding
 from mipro_nb.lm import LM
+from mipro_nb.mirror import check_storage
 from mipro_nb.module import Module
 from mipro_nb.scoring import Metric, check_metric, check_threshold
 
@@ -62,6 +63,9 @@ class Options:
             that is shorter by 1,000 tokens to one that scores 1 point more.
         memory: a JSON file, there already or to be made, that keeps over runs which ways of asking for instructions
             worked.
+        storage: the URL of a database, such as ``"sqlite:///runs.db"``, or an Optuna storage, that gets the trials as
+            an Optuna study while the run goes on, for optuna-dashboard. It is written to beside the run, and never
+            read: one that is slow or broken is told once, and the run goes on.
     """
 
     trainset: Sequence[Example]
@@ -90,6 +94,7 @@ class Options:
     max_prompt_tokens: int | None = None
     token_price: float = 0.0
     memory: str | os.PathLike[str] | None = None
+    storage: Any = field(default=None, repr=False)  # its URL may hold a password
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -128,6 +133,7 @@ class Options:
         price = options.token_price
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= 1:
             raise ConfigError(f"token_price={price!r}: score per 1,000 tokens, a number from 0 to 1, is needed.")
+        check_storage(options.storage)
         if options.stop is not None and not callable(options.stop):
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):
