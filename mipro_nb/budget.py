@@ -24,7 +24,7 @@ from mipro_nb.usage import note
 
 PER_CALL, PER_MESSAGE = 100, 16  # tokens that a server may put around prompts and messages
 PER_SCHEMA = 600  # and around a schema: some make a tool of it
-TOGETHER = 1e-9  # of dollars, lost in adding them up
+ROUNDING = 1e-9  # a share of an amount that adding up may cost
 UNIT = {"max_calls": "{:,.0f}", "max_tokens": "{:,.0f}", "max_cost": "${:,.4f}", "max_seconds": "{:,.1f} s"}
 
 
@@ -131,7 +131,8 @@ class Budget:
         self._changed = threading.Condition()
         self._beyond: dict[str, float] = {}  # by model: how many times its worst case an answer has taken
         self._said_doubtful = False
-        self._clock, self._seconds, self._since = clock, seconds, None if max_seconds is None else clock()
+        self._clock, self._seconds = clock, seconds
+        self._since: float | None = None
 
     @property
     def paid(self) -> Usage:
@@ -221,7 +222,7 @@ class Budget:
             if not math.isfinite(limit) or math.isfinite(part):
                 continue
             if name == "max_cost" and lm.dearest() is None:
-                told = f"the price of {lm.model!r} is unknown; drop max_cost, or set max_calls= or max_tokens= instead."
+                told = f"the price of {lm.model!r} is unknown; drop max_cost. (max_calls and max_tokens need no price.)"
             else:
                 told = (
                     f"the longest answer of {lm.model!r} is unknown; set it, as in mipro_nb.LM({lm.model!r}, "
@@ -249,16 +250,16 @@ class Budget:
         """Return the place of the first limit that a need would go beyond, or None."""
         parts = astuple(self.spent + self._reserved + need + kept)
         limits = enumerate(zip(parts, astuple(self.limits), strict=True))
-        return next((place for place, (part, limit) in limits if part > limit + TOGETHER * (place == 2)), None)
+        return next((place for place, (part, limit) in limits if part > limit), None)
 
     def _told(self, place: int, need: Amount, kept: Amount, what: str = "the next call") -> str:
         name, limit = NAMES[place], astuple(self.limits)[place]
         spent, more, rest = (UNIT[name].format(astuple(one)[place]) for one in (self.spent, need, kept))
         told = f"{name}={'$' if name == 'max_cost' else ''}{limit:,g} is reached: {spent} "
-        told += {"max_cost": "is spent", "max_calls": "were made", "max_tokens": "are used"}.get(name, "have passed")
+        told += {"max_cost": "is spent", "max_seconds": "have passed"}.get(name, "so far")
         if name in ("max_cost", "max_tokens"):
             told += f", and {what} may {'cost' if name == 'max_cost' else 'take'} {more}"
-        return told + (f", and {rest} kept for the final evaluation and the verdict" if astuple(kept)[place] else "")
+        return told + (f", with {rest} kept for the final evaluation and the verdict" if astuple(kept)[place] else "")
 
     def _answered(self, attempt: Attempt, need: Amount) -> Amount:
         """Return what an answered try has used; what it doesn't tell counts as its worst case."""
@@ -272,7 +273,7 @@ class Budget:
         amount = Amount(1, tokens or need.tokens, need.cost if used.cost is None else used.cost)
         pairs = ((amount.tokens, need.tokens), (amount.cost, need.cost))
         times = max((part / most for part, most in pairs if most), default=1.0)
-        if times > self._beyond.get(attempt.lm.model, 1.0) * (1 + TOGETHER):
+        if times > 1 + ROUNDING:
             self._say_beyond(attempt.lm, times)
         return amount
 

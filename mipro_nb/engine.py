@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 from collections.abc import Callable, Sequence
@@ -9,11 +10,13 @@ from pathlib import Path
 
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
+from mipro_nb.budget import OutOfBudget
 from mipro_nb.control import Control
 from mipro_nb.errors import ConfigError, LMError, TooManyErrors
 from mipro_nb.evaluate import evaluate
 from mipro_nb.eventlog import EventLog
 from mipro_nb.flow import Stopped
+from mipro_nb.funds import Funds, budget_of
 from mipro_nb.history import History
 from mipro_nb.module import Module
 from mipro_nb.opening import started
@@ -47,7 +50,9 @@ class Execution:
         self._judged: list[Choice] = []
         self._paused = False
         self._rng = copy.copy(job.rng)  # a job may be run again
-        self.emit = ev.Emitter([self.history, *listeners])
+        self._budget = budget_of(job.options)
+        self._funds = Funds(job, self.history, self._budget)
+        self.emit = ev.Emitter([self.history, self._funds, *listeners])
 
     def run(self) -> Module:
         """Run everything; return the best program. Whatever ends the run, the best so far is kept."""
@@ -82,6 +87,8 @@ class Execution:
 
     def _kept(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""
+        self._budget.begin()
+        self._funds.begin()
         try:
             if self.history.started is None:
                 self._announce()
@@ -94,6 +101,7 @@ class Execution:
             reason = "interrupted"
         except BaseException as error:
             reason = f"failed: {error}"
+            self._account()
             if not isinstance(error, LMError | TooManyErrors) or self.history.best is None:
                 self.emit(ev.RunFinished(reason))
                 raise
@@ -103,12 +111,27 @@ class Execution:
             self._stage.remember()
         if where is not None:
             self._save(program, where / "program.json")
+        self._account()
         self.emit(ev.RunFinished(reason))
         return program
 
+    def _account(self) -> None:
+        """Tell of the calls for examples that the end cut off: they were paid for."""
+        self._budget.rest()
+        paid, told = self._budget.paid, self.history.usage
+        if paid.calls > told.calls:
+            known = paid.cost is not None and told.cost is not None
+            prompt, completion = (
+                paid.prompt_tokens - told.prompt_tokens,
+                paid.completion_tokens - told.completion_tokens,
+            )
+            cost = max(0.0, (paid.cost or 0.0) - (told.cost or 0.0)) if known else None
+            missing = ev.Usage(paid.calls - told.calls, 0, max(0, prompt), max(0, completion), cost)
+            self.emit(ev.LMUsed(self.history.stage or "search", missing))
+
     def _traffic(self) -> Traffic:
         """What stands between the run and its LMs."""
-        return Traffic()
+        return Traffic((self._budget,))
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
@@ -125,7 +148,8 @@ class Execution:
         sets = self._bootstrap(pool)
         proposer = self._propose(sets, pool)
         self.emit(ev.StageStarted("search", self.job.plan.trials_shown))
-        self._stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng)
+        keep = self._funds.keep if self._budget.limited else None
+        self._stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, keep)
         self._search(self._stage, pool)
 
     def _stop(self) -> str | None:
@@ -133,10 +157,7 @@ class Execution:
         if self._paused != self.control.paused:
             self._paused = self.control.paused
             self.emit(ev.RunPaused(self._paused))
-        cost, most = self.history.usage.cost, self.job.options.max_cost
-        if most is not None and cost is not None and cost >= most:
-            return f"max_cost=${most:g} is reached"
-        return self.control.stop_reason or self._asked()
+        return self._budget.late() or self.control.stop_reason or self._asked()
 
     def _asked(self) -> str | None:
         check = self.job.options.stop
@@ -170,10 +191,38 @@ class Execution:
         return proposer
 
     def _search(self, stage: SearchStage, pool: Pool) -> None:
-        """Stage 3, and the verdict."""
-        stage.run(pool)
+        """Stage 3, and the verdict. A search that a limit ends leaves what its end and the verdict take."""
+        reached = self._up_to_share(lambda: stage.run(pool))
+        self._funds.end()
+        if reached is not None:
+            self.emit(ev.Noted("search", f"the search ends here: {reached}."))
+            with self._pool() as pool:  # what was ended stays ended
+                self._up_to_share(lambda: stage.conclude(pool))
+        self._funds.release()
         if self.job.testset:
+            with contextlib.nullcontext(pool) if reached is None else self._pool() as pool:
+                reached = self._afforded(stage, pool) or reached
+        if reached is not None:
+            raise Stopped(reached)
+
+    def _up_to_share(self, work: Callable[[], None]) -> str | None:
+        """Do a work, or as much of it as what is kept allows; return the reason of its end, if there is one."""
+        try:
+            work()
+        except OutOfBudget as out:
+            if not out.share:
+                raise
+            return str(out)
+        return None
+
+    def _afforded(self, stage: SearchStage, pool: Pool) -> str | None:
+        """Reach the verdict, or say that it can't be paid for, and return why."""
+        try:
             self._verdict(stage, pool)
+        except OutOfBudget as out:
+            self.emit(ev.Noted("verdict", f"there is no verdict: {out}."))
+            return str(out)
+        return None
 
     def _verdict(self, stage: SearchStage, pool: Pool) -> None:
         """Open the sealed test set, for the baseline and the winner alone."""
@@ -182,6 +231,7 @@ class Execution:
         if self._judged and self._judged[-1] == winner:  # nothing better was found: the verdict stands
             return
         pool.check()
+        self._funds.check_verdict(won=won)
         tests = sum(trial.kind.startswith("test") for trial in self.history.trials_by_number.values())
         self.emit(ev.StageStarted("verdict", tests + (2 if won else 1)))
         if tests:

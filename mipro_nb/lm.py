@@ -26,7 +26,7 @@ from mipro_nb.usage import book, note
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 60.0  # seconds between two tries, unless the server asks for more
-PRICES = {  # how the names of prices begin in litellm's table: 0 of a call, 1 of a prompt token, 2 of a completion token
+PRICES = {  # how prices are named in litellm's table: those of a call (0), a prompt token (1), a completion token (2)
     "input_cost_per_request": 0,
     "input_cost_per_query": 0,
     "input_cost_per_token": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mipro_nb import estimate
 from mipro_nb import events as ev
@@ -32,6 +32,7 @@ class SearchStage:
         sets: the demo sets of stage 1; the instructions of stage 2 are in the history.
         proposer: that of stage 2, which later rounds ask again.
         rng: the run's draws.
+        keep: told before each round how many evaluations the end of the search takes, if it comes now.
 
     Attributes:
         candidates: what is searched by now.
@@ -46,8 +47,9 @@ class SearchStage:
         emit: ev.Listener,
         control: Control,
         rng: random.Random,
+        keep: Callable[[int], None] | None = None,
     ) -> None:
-        self._job, self._history, self._emit, self._control = job, history, emit, control
+        self._job, self._history, self._emit, self._control, self._keep = job, history, emit, control, keep
         self.candidates: Candidates = combined(job, history.instructions, sets)
         limits = Limits(job.options.max_prompt_tokens, job.options.token_price, estimate.rest_tokens(job))
         self._strategy = strategy(job.params.search, self.candidates, _schedule(job), job.seed, rng, limits)
@@ -67,6 +69,11 @@ class SearchStage:
             self._renewal.propose(self.best(), pool)
             self._grow(wanted=True)
             self._searching.run(pool)
+
+    def conclude(self, pool: Pool) -> None:
+        """Evaluate what the end of the search takes, after ``run`` was cut off by a limit; errors as of ``run``."""
+        self._strategy.conclude()
+        self._searching.run(pool)
 
     def extend(self, num_trials: int) -> None:
         """Let the search go on with so many more trials, and with what people have wished for since it ended."""
@@ -109,6 +116,8 @@ class SearchStage:
         if more := self._control.take_more():
             self.extend(more)
         self._grant_wishes()
+        if self._keep is not None:
+            self._keep(self._strategy.owed)
 
     def _grant_wishes(self) -> None:
         for wish in self._control.take_wishes():

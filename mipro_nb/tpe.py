@@ -72,6 +72,31 @@ class MiproStrategy:
         return (self._work,)
 
     @property
+    def owed(self) -> int:
+        """A full evaluation of the leader, and of the baseline before anything else."""
+        everything, baseline = self._schedule.examples, self._known.get(self._candidates.baseline)
+        first = baseline is None or not baseline.full
+        leader = self._leader() if self._schedule.minibatch_size is not None else None
+        open_ = [known for known in (baseline if first else None, self._known[leader] if leader else None) if known]
+        return sum(everything - len(known.scores) for known in open_)
+
+    def conclude(self) -> None:
+        self._wanted, self._given = self._asked, False
+        self._plan = self._end()
+        self._work = next(self._plan, None)
+
+    def _end(self) -> Generator[Work, float | None, None]:
+        """The baseline, if it wasn't evaluated yet, and the leader, if it is one of minibatches."""
+        baseline, everything = self._candidates.baseline, tuple(range(self._schedule.examples))
+        if not self._known[baseline].full:
+            score = yield self._trial("baseline", baseline, everything)
+            self._book(baseline, score)
+        leader = self._leader() if self._schedule.minibatch_size is not None else None
+        if leader is not None and leader != baseline:
+            score = yield self._trial("full", leader, everything)
+            self._book(leader, score)
+
+    @property
     def wants(self) -> bool:
         return False
 

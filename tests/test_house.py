@@ -22,6 +22,7 @@ LAYERS = [
     [
         "control",
         "pool",
+        "budget",
         "scoring",
         "telling",
         "evaluate",
@@ -42,7 +43,7 @@ LAYERS = [
         "tpe",
         "strategies",
     ],
-    ["effort", "options", "estimate", "plan", "opening", "progress", "transcript"],
+    ["effort", "options", "estimate", "funds", "plan", "opening", "progress", "transcript"],
     ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro"],
     # the notebook
     ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
