@@ -118,7 +118,8 @@ class Funds:
 
     def __init__(self, job: Job, history: History, budget: Budget) -> None:
         self._job, self._history, self._budget = job, history, budget
-        self.ending = False
+        self.ending = self._released = False
+        self._owed = 0
         self._planned = _likely(estimate.one_run(job)) * GUESS if budget.limited else Amount()
         self._used = ev.Usage()
         self._measured: dict[int, tuple[Amount, int]] = {}  # by trial: what its program runs took, and how many
@@ -133,11 +134,13 @@ class Funds:
             taken = amount_of(self._used) * (asked / self._used.calls)
             self._measured[event.trial] = before + taken, runs + 1
             self._used = ev.Usage()
+            if (runs + 1) & runs == 0:  # as often as there are twice as many: a trial may be all that is affordable
+                self.keep(self._owed)
 
     def begin(self) -> None:
         """Keep what the plan lets expect, before anything was measured."""
         plan, full = self._job.plan, self._job.full
-        self.ending = False
+        self.ending = self._released = False
         self.keep(min(full, plan.evaluations) if plan.evaluations is not None else full if plan.minibatch_size else 0)
 
     def end(self) -> None:
@@ -147,7 +150,8 @@ class Funds:
 
     def keep(self, owed: int) -> None:
         """Keep what so many program runs of the final evaluation take, and the verdict."""
-        if not self._budget.limited:
+        self._owed = owed
+        if not self._budget.limited or self._released:
             return
         most = self._budget.limits * MOST_KEPT
         tests = len(self._job.testset)
@@ -162,6 +166,7 @@ class Funds:
 
     def release(self) -> None:
         """Keep nothing any more: what comes now is the last."""
+        self._released = True
         self._budget.keep(Amount())
 
     def check_verdict(self, *, won: bool) -> None:

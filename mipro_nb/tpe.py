@@ -73,12 +73,11 @@ class MiproStrategy:
 
     @property
     def owed(self) -> int:
-        """A full evaluation of the leader, and of the baseline before anything else."""
-        everything, baseline = self._schedule.examples, self._known.get(self._candidates.baseline)
-        first = baseline is None or not baseline.full
-        leader = self._leader() if self._schedule.minibatch_size is not None else None
-        open_ = [known for known in (baseline if first else None, self._known[leader] if leader else None) if known]
-        return sum(everything - len(known.scores) for known in open_)
+        """A full evaluation of the best of minibatches; what is evaluated fully now is owed no more."""
+        work, everything = self._work, self._schedule.examples
+        if work is None or work.kind != "minibatch":
+            return 0
+        return everything - len(self._known[self._leader() or work.choice].scores)
 
     def conclude(self) -> None:
         self._wanted, self._given = self._asked, False
