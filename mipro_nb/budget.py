@@ -127,6 +127,7 @@ class Budget:
             raise ConfigError(f"max_cost={max_cost:g}: what the run has spent before isn't known; drop max_cost.")
         self.largest = Amount()
         self._spent, self._reserved, self._kept = amount_of(self._paid), Amount(), Amount()
+        self._purpose = ""
         self._flying = 0
         self._changed = threading.Condition()
         self._beyond: dict[str, float] = {}  # by model: how many times its worst case an answer has taken
@@ -158,10 +159,10 @@ class Budget:
         """Hold the time: the run has ended, and may be extended."""
         self._seconds, self._since = self.seconds, None
 
-    def keep(self, amount: Amount) -> None:
-        """Keep so much for the end of the run: tries that would touch it are refused until less is kept."""
+    def keep(self, amount: Amount, purpose: str = "later") -> None:
+        """Keep so much for later: tries that would touch it are refused until less is kept."""
         with self._changed:
-            self._kept = amount
+            self._kept, self._purpose = amount, purpose
             self._changed.notify_all()
 
     def lacking(self, amount: Amount) -> str | None:
@@ -259,7 +260,7 @@ class Budget:
         told += {"max_cost": "is spent", "max_seconds": "have passed"}.get(name, "so far")
         if name in ("max_cost", "max_tokens"):
             told += f", and {what} may {'cost' if name == 'max_cost' else 'take'} {more}"
-        return told + (f", with {rest} kept for the final evaluation and the verdict" if astuple(kept)[place] else "")
+        return told + (f", with {rest} kept for {self._purpose}" if astuple(kept)[place] else "")
 
     def _answered(self, attempt: Attempt, need: Amount) -> Amount:
         """Return what an answered try has used; what it doesn't tell counts as its worst case."""

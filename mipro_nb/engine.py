@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from mipro_nb.telling import names_of, report
 from mipro_nb.traffic import Traffic, through
 from mipro_nb.verdict import judge
 
+ENDS = {"bootstrap": "no more demo sets are made from", "propose": "proposals end", "search": "the search ends"}
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
 
@@ -49,6 +49,7 @@ class Execution:
         self._stage: SearchStage | None = None
         self._judged: list[Choice] = []
         self._paused = False
+        self._reached: str | None = None  # why a stage was cut short, so that later ones can be paid for
         self._rng = copy.copy(job.rng)  # a job may be run again
         self._budget = budget_of(job.options)
         self._funds = Funds(job, self.history, self._budget)
@@ -88,7 +89,7 @@ class Execution:
     def _kept(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""
         self._budget.begin()
-        self._funds.begin()
+        self._reached = None
         try:
             if self.history.started is None:
                 self._announce()
@@ -145,6 +146,7 @@ class Execution:
             self.emit(ev.Noted("run", self.remarks[-1]))
 
     def _stages(self, pool: Pool) -> None:
+        self._funds.begin("first")
         sets = self._bootstrap(pool)
         proposer = self._propose(sets, pool)
         self.emit(ev.StageStarted("search", self.job.plan.trials_shown))
@@ -176,7 +178,9 @@ class Execution:
         """Stage 1."""
         job = self.job
         self.emit(ev.StageStarted("bootstrap", len(job.recipes) + job.recombined))
-        sets = bootstrap.demo_sets(job.bootstrapping, job.recipes, pool)
+        sets: list[bootstrap.DemoSet] = []
+        make = functools.partial(bootstrap.demo_sets, job.bootstrapping, job.recipes, pool, sets=sets)
+        self._up_to_share("bootstrap", make, pool)
         return sets + recombine(job.bootstrapping, sets, job.recombined, self._rng, self.emit)
 
     def _propose(self, sets: list[bootstrap.DemoSet], pool: Pool) -> GroundedProposer:
@@ -187,42 +191,38 @@ class Execution:
         grounding, temperature = job.options.grounding, job.params.init_temperature
         proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, job.options.keep, rng=self._rng)
         train, frozen = job.bootstrapping.trainset, job.options.freeze
-        proposer.propose(job.student, train, sets, count, pool, frozen=frozen)
+        ask = functools.partial(proposer.propose, job.student, train, sets, count, pool, frozen=frozen)
+        self._up_to_share("propose", ask, pool)
         return proposer
 
     def _search(self, stage: SearchStage, pool: Pool) -> None:
         """Stage 3, and the verdict. A search that a limit ends leaves what its end and the verdict take."""
-        reached = self._up_to_share(lambda: stage.run(pool))
-        self._funds.end()
-        if reached is not None:
-            self.emit(ev.Noted("search", f"the search ends here: {reached}."))
-            with self._pool() as pool:  # what was ended stays ended
-                self._up_to_share(lambda: stage.conclude(pool))
-        self._funds.release()
+        self._funds.begin("search")
+        if not self._up_to_share("search", lambda: stage.run(pool), pool):
+            self._funds.begin("end")
+            self._up_to_share("search", lambda: stage.conclude(pool), pool)
+        self._funds.begin("last")
         if self.job.testset:
-            with contextlib.nullcontext(pool) if reached is None else self._pool() as pool:
-                reached = self._afforded(stage, pool) or reached
-        if reached is not None:
-            raise Stopped(reached)
+            try:
+                self._verdict(stage, pool)
+            except OutOfBudget as out:
+                self.emit(ev.Noted("verdict", f"there is no verdict: {out}."))
+                raise
+        if self._reached is not None:
+            raise Stopped(self._reached)
 
-    def _up_to_share(self, work: Callable[[], None]) -> str | None:
-        """Do a work, or as much of it as what is kept allows; return the reason of its end, if there is one."""
+    def _up_to_share(self, stage: str, work: Callable[[], object], pool: Pool) -> bool:
+        """Do a work, or as much of it as what is kept for later allows; return whether it was all of it."""
         try:
             work()
         except OutOfBudget as out:
             if not out.share:
                 raise
-            return str(out)
-        return None
-
-    def _afforded(self, stage: SearchStage, pool: Pool) -> str | None:
-        """Reach the verdict, or say that it can't be paid for, and return why."""
-        try:
-            self._verdict(stage, pool)
-        except OutOfBudget as out:
-            self.emit(ev.Noted("verdict", f"there is no verdict: {out}."))
-            return str(out)
-        return None
+            self.emit(ev.Noted(stage, f"{ENDS[stage]} here: {out}."))
+            self._reached = str(out)
+            pool.again()
+            return False
+        return True
 
     def _verdict(self, stage: SearchStage, pool: Pool) -> None:
         """Open the sealed test set, for the baseline and the winner alone."""

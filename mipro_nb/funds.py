@@ -103,23 +103,20 @@ def _likely(one: Estimate) -> Amount:
 
 
 class Funds:
-    """Keeps the part of a run's limits that its final evaluation and its verdict will take. A listener of the run.
+    """Keeps the part of a run's limits that later stages will take. A listener of the run.
 
-    What a run of the program takes is the plan's likely value at first, then what was measured, the combination that
-    takes most being taken for the winner.
+    While demos and instructions are made, half of what isn't kept for the end is kept for the search; while the search
+    goes on, what its final evaluation and the verdict take; then the verdict's part. A run of the program is reckoned
+    at the plan's likely value first, then at what was measured, as if the combination that takes most had won.
 
     Args:
         history: what happened so far, fed before this.
         budget: of which a part is kept.
-
-    Attributes:
-        ending: whether the search is over, so that only the verdict is still to come.
     """
 
     def __init__(self, job: Job, history: History, budget: Budget) -> None:
         self._job, self._history, self._budget = job, history, budget
-        self.ending = self._released = False
-        self._owed = 0
+        self._stage, self._owed = "first", 0
         self._planned = _likely(estimate.one_run(job)) * GUESS if budget.limited else Amount()
         self._used = ev.Usage()
         self._measured: dict[int, tuple[Amount, int]] = {}  # by trial: what its program runs took, and how many
@@ -137,37 +134,32 @@ class Funds:
             if (runs + 1) & runs == 0:  # as often as there are twice as many: a trial may be all that is affordable
                 self.keep(self._owed)
 
-    def begin(self) -> None:
-        """Keep what the plan lets expect, before anything was measured."""
+    def begin(self, stage: str) -> None:
+        """Keep what comes after a stage: ``first`` (demos and instructions), ``search``, ``end`` (its) or ``last``."""
+        self._stage = stage
         plan, full = self._job.plan, self._job.full
-        self.ending = self._released = False
-        self.keep(min(full, plan.evaluations) if plan.evaluations is not None else full if plan.minibatch_size else 0)
-
-    def end(self) -> None:
-        """Keep the verdict's part only: the search is over."""
-        self.ending = True
-        self.keep(0)
+        owed = min(full, plan.evaluations) if plan.evaluations is not None else full if plan.minibatch_size else 0
+        self.keep(owed)
 
     def keep(self, owed: int) -> None:
         """Keep what so many program runs of the final evaluation take, and the verdict."""
         self._owed = owed
-        if not self._budget.limited or self._released:
+        if not self._budget.limited:
             return
-        most = self._budget.limits * MOST_KEPT
-        tests = len(self._job.testset)
+        most, tests = self._budget.limits * MOST_KEPT, len(self._job.testset)
         verdict = (self._one(0) + self._one()) * (tests * MARGIN)
-        if self._exceeds(verdict, most):
+        if any(part > limit for part, limit in zip(astuple(verdict), astuple(most), strict=True)):
             verdict = Amount()
-        evaluation = Amount() if self.ending else self._one() * (owed * MARGIN)
-        kept = verdict + evaluation
+        kept = verdict + (self._one() * (owed * MARGIN) if self._stage in ("first", "search") else Amount())
         if any(astuple(kept)):
-            kept += self._budget.largest
-        self._budget.keep(kept.joined(most, min))
-
-    def release(self) -> None:
-        """Keep nothing any more: what comes now is the last."""
-        self._released = True
-        self._budget.keep(Amount())
+            kept += self._budget.largest  # the last call must find its worst case
+        kept = kept.joined(most, min)
+        if self._stage == "first":
+            self._budget.keep((kept + self._budget.limits) * 0.5, "the search and the verdict")
+        elif self._stage == "last":
+            self._budget.keep(Amount())
+        else:
+            self._budget.keep(kept, "the final evaluation and the verdict")
 
     def check_verdict(self, *, won: bool) -> None:
         """Raise OutOfBudget if the verdict is likely not to fit any more; only a winner is run beside the baseline."""
@@ -179,15 +171,10 @@ class Funds:
     def _one(self, trial: int | None = None) -> Amount:
         """Return what a run of the program takes: that of a trial, or the most that was measured."""
         means = {one: taken * (1 / runs) for one, (taken, runs) in self._measured.items() if runs >= ENOUGH}
-        most = Amount()
+        most = Amount() if means else self._planned
         for mean in [means[trial]] if trial in means else means.values():
             most = most.joined(mean, max)
         runs = sum(runs for _, runs in self._measured.values())
         searching = runs and self._history.stage == "search"
         seconds = self._history.working_seconds(time.time()) / runs if searching else 0.0
-        most = most if means else self._planned
         return Amount(most.calls, most.tokens, most.cost, seconds)
-
-    @staticmethod
-    def _exceeds(amount: Amount, most: Amount) -> bool:
-        return any(part > limit for part, limit in zip(astuple(amount), astuple(most), strict=True))

@@ -294,10 +294,10 @@ def test_after_max_seconds_no_call_begins():
 
 def test_what_is_kept_is_refused_for_the_time_being():
     lm, budget = FakeLM(lambda messages: "yes", price=0.1), Budget(max_cost=0.5)
-    budget.keep(Amount(cost=0.3))
+    budget.keep(Amount(cost=0.3), "the verdict")
     with under(budget):
         assert [lm("is it?"), lm("is it?")] == ["yes", "yes"]
-        with pytest.raises(OutOfBudget, match=r"with \$0.3000 kept for the final evaluation and the verdict") as caught:
+        with pytest.raises(OutOfBudget, match=r"with \$0.3000 kept for the verdict") as caught:
             lm("is it?")
         assert caught.value.share
         budget.keep(Amount())

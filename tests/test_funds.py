@@ -223,7 +223,7 @@ class Faulty(Paid):
 
 
 def random_run(seed):
-    """Make a run of random prices, lengths, latencies, faults, sizes and concurrency; return bill, limit and history."""
+    """Make a run of random prices, lengths, latencies, faults and sizes; return the bill, the limit and the history."""
     rng = random.Random(seed)
     two = rng.random() < 0.3
     lm = Faulty(
