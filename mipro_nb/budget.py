@@ -7,6 +7,7 @@ is at its limit. What the run needs for its end is kept from the search.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import threading
@@ -71,16 +72,25 @@ def amount_of(usage: Usage) -> Amount:
     return Amount(usage.calls, usage.prompt_tokens + usage.completion_tokens, usage.cost or 0.0)
 
 
-def worst_case(lm: LM, messages: Sequence[Mapping[str, str]], sampling: Mapping[str, Any] | None = None) -> Amount:
+def worst_case(
+    lm: LM,
+    messages: Sequence[Mapping[str, str]],
+    sampling: Mapping[str, Any] | None = None,
+    dearest: Callable[[LM], tuple[float, float, float] | None] = lambda lm: lm.dearest(),
+) -> Amount:
     """Return what one try can use at most; infinite where that is unknown.
 
     A tokenizer that knows every byte makes no more tokens than there are bytes.
+
+    Args:
+        sampling: what is sent beside the messages; None: what the LM sends without a schema.
+        dearest: gives the LM's prices.
     """
     sent = json.dumps(dict(sampling or {}), default=str)
     prompt = PER_CALL + len(sent) + (PER_SCHEMA if "response_format" in sent else 0)
     for message in messages:
         prompt += PER_MESSAGE + sum(len(text.encode("utf-8", "surrogatepass")) for text in message.values())
-    longest, prices = lm.longest_answer(sampling), lm.dearest()
+    longest, prices = lm.longest_answer(sampling), dearest(lm)
     most = math.inf if longest is None else longest
     cost = math.inf
     if prices is not None:
@@ -132,6 +142,7 @@ class Budget:
         self._changed = threading.Condition()
         self._beyond: dict[str, float] = {}  # by model: how many times its worst case an answer has taken
         self._said_doubtful = False
+        self._dearest = functools.cache(lambda lm: lm.dearest())  # looking it up takes a tenth of a call's own time
         self._clock, self._seconds = clock, seconds
         self._since: float | None = None
 
@@ -206,7 +217,7 @@ class Budget:
         """The worst case of a try, as far as there are limits; larger if the LM has gone beyond it before."""
         if not self.limited:
             return Amount()
-        most = worst_case(attempt.lm, attempt.messages, attempt.sampling)
+        most = worst_case(attempt.lm, attempt.messages, attempt.sampling, self._dearest)
         try:
             self.check(attempt.lm, most)
         except ConfigError as error:

@@ -86,13 +86,17 @@ def remarks(job: Job, stages: dict[str, Estimate]) -> list[str]:
                 f"the verdict alone may take more than {MOST_KEPT:.0%} of {name}={limit:,g}, and is left out then; a "
                 "smaller test set takes less."
             )
+    try:
+        check_limits(job)
+    except ConfigError as error:  # a plan may be looked at; the run will refuse to start
+        return [*found, str(error)]
     for lm, most in dict(_first_calls(job)).items():
         parts = enumerate(zip(limits, astuple(most), strict=True))
-        large = [NAMES[place] for place, (limit, part) in parts if place in (1, 2) and LARGE * limit < part < limit]
+        large = [NAMES[place] for place, (limit, part) in parts if place in (1, 2) and part > LARGE * limit]
         if large:
             found.append(
-                f"each call to {lm.model} sets a large part of {large[0]} aside, until it is answered{_because(lm)}: "
-                "few can go on at the same time. LM(..., max_tokens=...) makes it less."
+                f"until it is answered, each call to {lm.model} takes a large part of {large[0]} for itself: it may "
+                f"come back{_because(lm)}. LM(..., max_tokens=...) makes it less, and lets more calls go on side by side."
             )
     return found
 

@@ -201,7 +201,8 @@ def test_the_plan_says_what_is_likely_to_be_cut():
     assert "Note: the run is likely to take $" in plan(max_cost=0.02)
     assert "more than max_calls=100: its search ends early" in plan(max_calls=100)
     assert "the verdict alone may take more than 60% of max_calls=300" in plan(max_calls=300, testset=rows(200, 90))
-    assert "each call to fake/lm sets a large part of max_cost aside" in plan(max_cost=0.02)
+    assert "each call to fake/lm takes a large part of max_cost for itself" in plan(max_cost=0.02)
+    assert "Note: max_cost=0.0001 does not allow for one call" in plan(max_cost=0.0001)
     assert "Note" not in plan(max_cost=100.0, max_calls=10**5, max_tokens=10**8, max_seconds=10**5)
     assert "Note" not in plan()
 
