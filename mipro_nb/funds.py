@@ -96,7 +96,7 @@ def remarks(job: Job, stages: dict[str, Estimate]) -> list[str]:
         if large:
             found.append(
                 f"until it is answered, each call to {lm.model} takes a large part of {large[0]} for itself: it may "
-                f"come back{_because(lm)}. LM(..., max_tokens=...) makes it less, and lets more calls go on side by side."
+                f"come back{_because(lm)}. LM(..., max_tokens=...) makes it less, and more calls go on side by side."
             )
     return found
 
