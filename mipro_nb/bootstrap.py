@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import events as ev
+from mipro_nb.budget import OutOfBudget
 from mipro_nb.errors import TooManyErrors
 from mipro_nb.example import Example, fields_of
 from mipro_nb.fieldtypes import plain
@@ -108,19 +109,23 @@ def recipes(count: int, size: int, bootstrapped: int, labeled: int, rng: random.
     return made
 
 
-def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, first: int = 0) -> list[DemoSet]:
+def demo_sets(
+    job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, first: int = 0, sets: list[DemoSet] | None = None
+) -> list[DemoSet]:
     """Make the sets, side by side, and tell about them in order.
 
     A student that comes with demos keeps them as the last set.
 
     Args:
         first: number of the first set; later sets, beyond those that the student's own is the last of, have another.
+        sets: an empty list that gets them, so that those that are made are there if the work is cut off.
 
     Raises:
         TooManyErrors: the teacher's calls failed on more than ``max_errors`` examples.
+        OutOfBudget: a limit was reached; ``sets`` holds those before, and the student's.
     """
     predictors = job.student.named_predictors()
-    sets: list[DemoSet] = []
+    sets = [] if sets is None else sets
     said = False
     own = {name: tuple(predictor.demos) for name, predictor in predictors}
     for name in () if first else job.frozen:  # its own demos are its only set
@@ -139,10 +144,17 @@ def demo_sets(job: Bootstrapping, wanted: Sequence[Recipe], pool: Pool, first: i
             pool.emit(ev.Noted("bootstrap", NUMERIC))
         tell(pool.emit, first + len(sets) - 1, found.made, names)
 
-    pool.each(lambda recipe: _make(job, recipe, pool.tell), wanted, take)
-    if not first and any(own.values()):
-        sets.append(DemoSet("student", own, dict.fromkeys(own, 0)))
-        tell(pool.emit, len(sets) - 1, sets[-1], names)
+    def add_own() -> None:
+        if not first and any(own.values()):
+            sets.append(DemoSet("student", own, dict.fromkeys(own, 0)))
+            tell(pool.emit, len(sets) - 1, sets[-1], names)
+
+    try:
+        pool.each(lambda recipe: _make(job, recipe, pool.tell), wanted, take)
+    except OutOfBudget:
+        add_own()
+        raise
+    add_own()
     return sets
 
 

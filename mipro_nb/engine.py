@@ -10,10 +10,12 @@ from pathlib import Path
 
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
+from mipro_nb.budget import OutOfBudget
 from mipro_nb.control import Control
 from mipro_nb.errors import ConfigError, LMError, TooManyErrors
 from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
+from mipro_nb.funds import Funds, budget_of
 from mipro_nb.history import History
 from mipro_nb.jobrecord import memory_of, record_of
 from mipro_nb.mirroring import mirrored
@@ -32,6 +34,7 @@ from mipro_nb.telling import names_of, report
 from mipro_nb.traffic import Traffic, through
 from mipro_nb.verdict import judge
 
+ENDS = {"bootstrap": "no more demo sets are made from", "propose": "proposals end", "search": "the search ends"}
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
 
@@ -50,11 +53,21 @@ class Execution:
         self._stage: SearchStage | None = None
         self._judged: list[Choice] = []
         self._paused = False
+        self._reached: str | None = None  # why a stage was cut short, so that later ones can be paid for
         self._rng = copy.copy(job.rng)  # a job may be run again
         self._home: RunDirectory | None = None
         self._past = Past()
         self._saved: Choice | None = None
-        self.emit = Retelling([self.history, *listeners])
+        self._spend()
+        self.emit = Retelling([self.history, self._fund, *listeners])
+
+    def _spend(self, before: ev.Usage | None = None, seconds: float = 0.0) -> None:
+        """Set up the limits, of which a resumed run has used a part before."""
+        self._budget = budget_of(self.job.options, before, seconds)
+        self._funds = Funds(self.job, self.history, self._budget)
+
+    def _fund(self, event: ev.Event) -> None:
+        self._funds(event)
 
     @property
     def directory(self) -> Path | None:
@@ -82,6 +95,7 @@ class Execution:
         self.emit.past = self._past = self._home.past
         if self._past.started is not None:
             self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
+            self._spend(self._home.journal.spent, self._past.seconds)
 
     def run(self) -> Module:
         """Run everything; return the best program. Whatever ends the run, the best so far is kept."""
@@ -124,6 +138,8 @@ class Execution:
 
     def _kept(self, stages: Callable[[Pool], None]) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""
+        self._budget.begin()
+        self._reached = None
         try:
             if self.history.started is None:
                 self._announce()
@@ -136,6 +152,7 @@ class Execution:
             reason = "interrupted"
         except BaseException as error:
             reason = f"failed: {error}"
+            self._account()
             if not isinstance(error, LMError | TooManyErrors) or self.history.best is None:
                 self.emit(ev.RunFinished(reason))
                 raise
@@ -144,12 +161,32 @@ class Execution:
         if self._stage is not None:
             self._stage.remember()
         self._save(program)
+        self._account()
         self.emit(ev.RunFinished(reason))
         return program
 
+    def _account(self) -> None:
+        """Tell of the calls for examples that the end cut off: they were paid for.
+
+        A run that goes on tells of them again, with their examples; so they are booked apart, see ``events.CUT_OFF``.
+        """
+        self._budget.rest()
+        if self._past.started is not None and not self._past.left_behind:  # what was paid for isn't all told yet
+            return
+        paid, told = self._budget.paid, self.history.usage
+        if paid.calls > told.calls:
+            known = paid.cost is not None and told.cost is not None
+            prompt, completion = (
+                paid.prompt_tokens - told.prompt_tokens,
+                paid.completion_tokens - told.completion_tokens,
+            )
+            cost = max(0.0, (paid.cost or 0.0) - (told.cost or 0.0)) if known else None
+            missing = ev.Usage(paid.calls - told.calls, 0, max(0, prompt), max(0, completion), cost)
+            self.emit(ev.LMUsed(ev.CUT_OFF, missing))
+
     def _traffic(self) -> Traffic:
         """What stands between the run and its LMs."""
-        return Traffic(answers=self._home.journal if self._home is not None else None)
+        return Traffic((self._budget,), self._home.journal if self._home is not None else None)
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
@@ -168,13 +205,15 @@ class Execution:
                 self.emit(ev.Noted("run", told))
 
     def _stages(self, pool: Pool) -> None:
+        self._funds.begin("first")
         sets = self._bootstrap(pool)
         proposer = self._propose(sets, pool)
         self.emit(ev.StageStarted("search", self.job.plan.trials_shown))
-        stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, self._past)
+        keep, past = self._funds.keep if self._budget.limited else None, self._past
+        stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, past, keep)
         self._stage = stage
         self._search(stage, pool)
-        for more in self._past.extensions():
+        for more in past.extensions():
             stage.extend(more)
             self._search(stage, pool)
 
@@ -184,10 +223,7 @@ class Execution:
         if self._paused != self.control.paused:
             self._paused = self.control.paused
             self.emit(ev.RunPaused(self._paused))
-        cost, most = self.history.usage.cost, self.job.options.max_cost
-        if most is not None and cost is not None and cost >= most:
-            return f"max_cost=${most:g} is reached"
-        return self.control.stop_reason or self._asked()
+        return self._budget.late() or self.control.stop_reason or self._asked()
 
     def _keep_up(self) -> None:
         """Keep on the disk how the run stands, and the best program so far; say what can't be kept."""
@@ -222,7 +258,9 @@ class Execution:
         """Stage 1."""
         job = self.job
         self.emit(ev.StageStarted("bootstrap", len(job.recipes) + job.recombined))
-        sets = bootstrap.demo_sets(job.bootstrapping, job.recipes, pool)
+        sets: list[bootstrap.DemoSet] = []
+        make = functools.partial(bootstrap.demo_sets, job.bootstrapping, job.recipes, pool, sets=sets)
+        self._up_to_share("bootstrap", make, pool)
         return sets + recombine(job.bootstrapping, sets, job.recombined, self._rng, self.emit)
 
     def _propose(self, sets: list[bootstrap.DemoSet], pool: Pool) -> GroundedProposer:
@@ -233,14 +271,38 @@ class Execution:
         grounding, temperature = job.options.grounding, job.params.init_temperature
         proposer = GroundedProposer(job.prompt_model, grounding, temperature, job.seed, job.options.keep, rng=self._rng)
         train, frozen = job.bootstrapping.trainset, job.options.freeze
-        proposer.propose(job.student, train, sets, count, pool, frozen=frozen)
+        ask = functools.partial(proposer.propose, job.student, train, sets, count, pool, frozen=frozen)
+        self._up_to_share("propose", ask, pool)
         return proposer
 
     def _search(self, stage: SearchStage, pool: Pool) -> None:
-        """Stage 3, and the verdict."""
-        stage.run(pool)
+        """Stage 3, and the verdict. A search that a limit ends leaves what its end and the verdict take."""
+        self._funds.begin("search")
+        if not self._up_to_share("search", lambda: stage.run(pool), pool):
+            self._funds.begin("end")
+            self._up_to_share("search", lambda: stage.conclude(pool), pool)
+        self._funds.begin("last")
         if self.job.testset:
-            self._verdict(stage, pool)
+            try:
+                self._verdict(stage, pool)
+            except OutOfBudget as out:
+                self.emit(ev.Noted("verdict", f"there is no verdict: {out}."))
+                raise
+        if self._reached is not None:
+            raise Stopped(self._reached)
+
+    def _up_to_share(self, stage: str, work: Callable[[], object], pool: Pool) -> bool:
+        """Do a work, or as much of it as what is kept for later allows; return whether it was all of it."""
+        try:
+            work()
+        except OutOfBudget as out:
+            if not out.share:
+                raise
+            self.emit(ev.Noted(stage, f"{ENDS[stage]} here: {out}."))
+            self._reached = str(out)
+            pool.again()
+            return False
+        return True
 
     def _verdict(self, stage: SearchStage, pool: Pool) -> None:
         """Open the sealed test set, for the baseline and the winner alone."""
@@ -249,6 +311,7 @@ class Execution:
         if self._judged and self._judged[-1] == winner:  # nothing better was found: the verdict stands
             return
         pool.check()
+        self._funds.check_verdict(won=won)
         tests = sum(trial.kind.startswith("test") for trial in self.history.trials_by_number.values())
         self.emit(ev.StageStarted("verdict", tests + (2 if won else 1)))
         if tests:

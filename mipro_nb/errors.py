@@ -80,9 +80,12 @@ class LMUnavailable(LMError):
 
     Attributes:
         retry_after: seconds that the server asked to wait; 0 if it didn't.
+        perhaps_billed: whether the server may have worked on the request, and may bill it: no answer came in time, or
+            none that can be read.
     """
 
     retry_after: float = 0.0
+    perhaps_billed: bool = False
 
 
 class LMRefused(LMError):

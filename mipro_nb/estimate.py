@@ -96,6 +96,11 @@ def stages(job: Job) -> dict[str, Estimate]:
     return found
 
 
+def one_run(job: Job) -> Estimate:
+    """Return the estimate of one run of the program."""
+    return _spend(exactly(1), job.student, job)
+
+
 def _bootstrap_runs(job: Job) -> Range:
     """Program runs: at least one per demo wanted, at most the whole training set for each set."""
     runs, everything = Range(), len(job.bootstrapping.trainset)

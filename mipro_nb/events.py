@@ -23,6 +23,7 @@ from mipro_nb.verdict import Verdict
 logger = logging.getLogger(__name__)
 
 LATEST = 1e11  # seconds since the epoch: what is no time of a run
+CUT_OFF = "cut off"  # instead of a stage: calls of examples that a stop cut off; a resumed run tells of them anew
 FULL = ("baseline", "full")  # kinds of trials that stand on the whole validation set
 
 

@@ -149,6 +149,7 @@ class History:
                 self._hold(self.events[-2].at if len(self.events) > 1 else event.at)
                 self._go_on(event.at)
                 self.reason = None
+                self.usage_by_stage.pop(ev.CUT_OFF, None)
 
     def _hold(self, at: float) -> None:
         self._held = at if self._held is None else self._held

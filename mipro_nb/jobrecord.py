@@ -30,6 +30,10 @@ FREE = (  # settings that may be others when a run is resumed: no decision hangs
     "num_threads",
     "max_errors",
     "max_cost",
+    "max_calls",
+    "max_tokens",
+    "max_seconds",
+    "max_outage",
     "requires_permission_to_run",
 )
 GIVEN = ("metric", "prompt_model", "task_model", "teacher")  # by the person who resumes: no plain values

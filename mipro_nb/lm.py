@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from mipro_nb import local
 from mipro_nb.cache import Cache, default_directory, request_key, shared_cache
 from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt, check_range
 from mipro_nb.events import Usage
-from mipro_nb.flow import cancelled, hold
+from mipro_nb.flow import ENDED, Stopped, cancelled, hold, refuse
 from mipro_nb.refusals import refused_parameter, translate, without_keys
 from mipro_nb.traffic import Attempt, guarded, traffic
 from mipro_nb.usage import book, note
@@ -26,6 +26,15 @@ from mipro_nb.usage import book, note
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 60.0  # seconds between two tries, unless the server asks for more
+PRICES = {  # how prices are named in litellm's table: those of a call (0), a prompt token (1), a completion token (2)
+    "input_cost_per_request": 0,
+    "input_cost_per_query": 0,
+    "input_cost_per_token": 1,
+    "input_cost_per_character": 1,
+    "cache_creation_input_token_cost": 1,
+    "output_cost_per_token": 2,
+    "output_cost_per_reasoning_token": 2,
+}
 LOCAL_MAX_TOKENS = 160  # a small model that starts to ramble doesn't stop by itself
 
 
@@ -162,6 +171,34 @@ class LM:
             return None
         return (prompt / 1000, completion / 1000) if known else None
 
+    def dearest(self) -> tuple[float, float, float] | None:
+        """Return US dollars at most per call, per prompt token and per completion token, or None if unknown.
+
+        The dearest that litellm's table holds: of long prompts, of a faster service, of writing to a provider's cache.
+        """
+        usual = self.prices()
+        if usual is None or usual == (0.0, 0.0):
+            return None if usual is None else (0.0, 0.0, 0.0)
+        prices = [0.0, *usual]
+        for name, price in _numbers(_table(self.model)):
+            place = next((place for start, place in PRICES.items() if name.startswith(start)), None)
+            if place is not None:
+                prices[place] = max(prices[place], price)
+        return prices[0], prices[1], prices[2]
+
+    def longest_answer(self, sampling: Mapping[str, Any] | None = None) -> int | None:
+        """Return how many tokens an answer can have at most: ``max_tokens``, else by litellm's table; None if unknown.
+
+        Args:
+            sampling: what is sent beside the messages; None: what is sent without a schema.
+        """
+        sent = self._kept(self._sampling(None, None, None)) if sampling is None else sampling
+        given = [int(sent[name]) for name in ("max_completion_tokens", "max_tokens") if sent.get(name)]
+        if not given:
+            table = _table(self.model) if not self.is_local else {}
+            given = [int(table[name]) for name in ("max_output_tokens", "max_tokens") if table.get(name)][:1]
+        return max(given) * int(sent.get("n") or 1) if given else None
+
     def __call__(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> str:
         """Return the text of the answer to a prompt, or to a list of messages; options as in ``complete``."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -234,13 +271,15 @@ class LM:
         given_up = cancelled.get() or threading.Event()
 
         def once() -> dict[str, Any]:
-            hold()
-            if given_up.is_set():
-                raise LMUnavailable(f"{self.model} was not asked: the work was ended.")
-            attempt = Attempt(self, messages, sampling)
-            with guarded(attempt):
-                attempt.answer = self._once(messages, sampling)
-            return attempt.answer
+            while True:
+                hold()
+                if given_up.is_set():
+                    raise LMUnavailable(f"{self.model} was not asked: {ENDED}.")
+                attempt = Attempt(self, messages, self._kept(sampling))
+                with guarded(attempt):
+                    attempt.answer = self._once(messages, attempt.sampling)
+                if attempt.answer is not None:
+                    return attempt.answer
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(LMUnavailable),
@@ -249,7 +288,12 @@ class LM:
             sleep=tenacity.sleep_using_event(given_up),
             reraise=True,
         )
-        answer: dict[str, Any] = retrying(once)
+        try:
+            answer: dict[str, Any] = retrying(once)
+        except LMUnavailable:
+            if given_up.is_set():  # a program that catches this must not pass for one that the LM has answered
+                refuse(Stopped(ENDED))
+            raise
         self._answered.set()
         return answer
 
@@ -261,19 +305,21 @@ class LM:
         jittered: float = grown * random.uniform(0.5, 1.0)
         return max(asked, jittered)
 
-    def _once(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:
-        """One try; a parameter that the model refuses is dropped, and the try made again without it."""
-        while True:
-            kept = {name: value for name, value in sampling.items() if name not in self._dropped}
-            try:
-                return self._send(messages, kept)
-            except (LMError, UnknownPrompt):
-                raise
-            except Exception as error:  # noqa: BLE001 (litellm raises many kinds; all are translated)
-                refused = refused_parameter(error, kept)
-                if refused is None:
-                    raise translate(error, self.model, without_keys(str(error), self._given()), self.answered) from None
-                self._drop(refused)
+    def _kept(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in sampling.items() if name not in self._dropped}
+
+    def _once(self, messages: list[dict[str, str]], sampling: Mapping[str, Any]) -> dict[str, Any] | None:
+        """One try; None: the model refuses a parameter, which is dropped from now on."""
+        try:
+            return self._send(messages, sampling)
+        except (LMError, UnknownPrompt):
+            raise
+        except Exception as error:  # noqa: BLE001 (litellm raises many kinds; all are translated)
+            refused = refused_parameter(error, sampling)
+            if refused is None:
+                raise translate(error, self.model, without_keys(str(error), self._given()), self.answered) from None
+            self._drop(refused)
+            return None
 
     def _drop(self, parameter: str) -> None:
         if parameter not in self._dropped:
@@ -291,7 +337,9 @@ class LM:
             where = {"model": "hosted_vllm/local", "api_base": url, "api_key": "none"}
         response = litellm.completion(messages=messages, timeout=self._timeout, num_retries=0, **where, **sampling)
         if not getattr(response, "choices", None):
-            raise LMUnavailable(f"{self.model} sent an answer without choices.")
+            empty = LMUnavailable(f"{self.model} sent an answer without choices.")
+            empty.perhaps_billed = True
+            raise empty
         choice, usage = response.choices[0], getattr(response, "usage", None)
         return {
             "text": choice.message.content or "",
@@ -324,3 +372,25 @@ def _is_free(litellm: Any, model: str) -> bool:
     """Whether a price of 0 is the table's, or that of a server on this machine; litellm also makes it up."""
     info = litellm.get_model_info(model)
     return info["key"] in litellm.model_cost or info["litellm_provider"] == "ollama"
+
+
+def _table(model: str) -> Mapping[str, Any]:
+    """Return what litellm's table says of a model; empty for one that it doesn't know."""
+    litellm = _litellm()
+    try:
+        info = litellm.get_model_info(model)
+        return {**info, **litellm.model_cost.get(info["key"], {})}
+    except Exception:  # noqa: BLE001 (litellm raises bare Exceptions for a model that it doesn't know)
+        return {}
+
+
+def _numbers(entry: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Give every number in an entry of the table with its name; prices by tiers stand in lists."""
+    if isinstance(entry, Mapping):
+        for inner, value in entry.items():
+            yield from _numbers(value, str(inner))
+    elif isinstance(entry, list):
+        for value in entry:
+            yield from _numbers(value, name)
+    elif isinstance(entry, int | float):
+        yield name, float(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -48,8 +49,15 @@ class Options:
         view_data_batch_size: examples per call of the dataset's summary, 1 or more.
         seed: 0 to 2**32 - 1; None takes the constructor's.
         requires_permission_to_run: show the plan and ask before the first call: a prompt, or a Start button.
-        max_cost: US dollars, above 0; the run ends with the best so far once they are spent. What is in flight then
-            is still paid, at most one call per thread. None is no limit.
+        max_cost: US dollars, above 0, that are never exceeded; None is no limit. Each call sets its worst case aside
+            before it is sent, so the price and the longest answer of every LM must be known (``LM(max_tokens=...)``).
+            The search leaves what its final evaluation and the verdict take; at the limit the run ends with the best
+            so far. Cached answers cost nothing; a call that breaks off without an answer counts in full.
+        max_calls: calls that the run may make, 1 or more; kept like ``max_cost``, as the next two are.
+        max_tokens: tokens of all prompts and answers of the run together, 1 or more; the longest single answer is the
+            LM's own ``max_tokens``.
+        max_seconds: of wall time from the run's beginning, pauses included, above 0; no call begins later, those in
+            flight come in.
         listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
         run_dir: the directory that the run is kept in; it is made if it isn't there. One that holds the same run, cut
@@ -86,6 +94,9 @@ class Options:
     seed: int | None = None
     requires_permission_to_run: bool = False
     max_cost: float | None = None
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    max_seconds: float | None = None
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
     run_dir: str | os.PathLike[str] | Literal[False] | None = None
@@ -117,9 +128,14 @@ class Options:
         for f in fields(cls):
             if isinstance(f.default, bool) and not isinstance(getattr(options, f.name), bool):
                 raise ConfigError(f"{f.name}={getattr(options, f.name)!r}: True or False is needed.")
-        cost = options.max_cost
-        if cost is not None and not (isinstance(cost, int | float) and not isinstance(cost, bool) and cost > 0):
-            raise ConfigError(f"max_cost={cost!r}: US dollars, a number above 0, or None, is needed.")
+        for name, unit in (("max_cost", "US dollars"), ("max_seconds", "seconds")):
+            most = getattr(options, name)
+            number = isinstance(most, int | float) and not isinstance(most, bool)
+            if most is not None and not (number and 0 < most < math.inf):
+                raise ConfigError(f"{name}={most!r}: {unit}, a number above 0, or None, is needed.")
+        for name in ("max_calls", "max_tokens"):
+            if getattr(options, name) is not None:
+                check_range(name, getattr(options, name), 1)
         where = options.run_dir
         if where is not None and where is not False:
             path = isinstance(where, str | os.PathLike)

@@ -62,7 +62,7 @@ class PairedStrategy:
         self._budget, self._spent, self._flying = schedule.evaluations, 0, 0
         self._cover: list[Choice] = self._first_looks()
         self._renewed, self._waiting = 0, False  # rounds of new candidates that came, and whether one is waited for
-        self._finished = False
+        self._finished = self._concluding = False
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
         self._model: Posterior | None = None
@@ -78,6 +78,16 @@ class PairedStrategy:
     def _full(self) -> int:
         """Examples that a full evaluation stands on: what it costs is lost to the comparison with the others."""
         return min(self._schedule.full, max(FULL_CHUNKS * self._chunk, self._budget // FULL_SHARE))
+
+    @property
+    def owed(self) -> int:
+        return self._owed(self._leader()) if self._tried_any else self._full
+
+    def conclude(self) -> None:
+        self._cover, self._concluding, self._finished = [], True, False
+        self._waiting, self._renewed = False, self._schedule.rounds
+        self._budget = self._spent  # a full evaluation is a share of all: fewer of these make it shorter
+        self._budget += self.owed
 
     @property
     def wants(self) -> bool:
@@ -110,6 +120,7 @@ class PairedStrategy:
         return self._told(work)
 
     def extend(self, num_trials: int) -> None:
+        self._concluding = False
         self._budget += num_trials * (self._schedule.minibatch_size or self._schedule.examples)
         self._finished = self._tried_any and not self._pool(self._leader())[1]
 
@@ -152,7 +163,7 @@ class PairedStrategy:
 
     def _next(self) -> tuple[Work, ...]:
         """A chunk for each of the combinations that may be best."""
-        if not self._tried_any:
+        if not self._tried_any or self._concluding:
             return ()
         leader = self._leader()
         left = self._budget - self._spent - self._owed(leader)

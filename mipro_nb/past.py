@@ -29,11 +29,13 @@ class Past:
     Attributes:
         started: the run's first event, or None.
         left_behind: whether something was told that isn't in the log.
+        seconds: that the run has gone on, the times between its processes not counted.
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
         self.started: ev.RunStarted | None = None
         self.left_behind = False
+        self.seconds, self._since = 0.0, 0.0
         self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
         self._own: dict[int, ev.Event] = {}  # by identity: those that the log holds
         self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
@@ -46,6 +48,7 @@ class Past:
         before: list[ev.Event] = []
         for event in events:
             self._own[id(event)] = event
+            self._count(event)
             if isinstance(event, ev.ExampleScored):
                 trial = trials[event.trial]
                 key = (trial.kind.startswith("test"), trial.instructions, trial.demos, event.example)
@@ -73,6 +76,11 @@ class Past:
         self._keep(before)
         for key, block in (one for blocks in lost.values() for one in blocks):
             self._results[key].remove(block)  # to be tried again
+
+    def _count(self, event: ev.Event) -> None:
+        if not isinstance(event, ev.RunResumed | ev.RunExtended) and self._since:
+            self.seconds += max(0.0, event.at - self._since)
+        self._since = event.at
 
     def _keep(self, events: Iterable[ev.Event]) -> None:
         for event in events:

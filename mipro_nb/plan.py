@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mipro_nb import checks, data, estimate
+from mipro_nb import checks, data, estimate, funds
 from mipro_nb.bootstrap import CONTEXT_DEMOS, Bootstrapping, Recipe, recipes
 from mipro_nb.effort import Effort, paired, trials_for
 from mipro_nb.errors import ConfigError, DataError, check_choice
@@ -205,24 +205,21 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
         num_threads=workers,
         memory=read_memory(options.memory) if options.memory is not None else (),
     )
-    remarks += _too_long(job)
-    return replace(job, plan=replace(plan, remarks=tuple(remarks), stages=estimate.stages(job)))
+    stages = estimate.stages(job)
+    remarks += _too_long(job) + funds.remarks(job, stages)
+    return replace(job, plan=replace(plan, remarks=tuple(remarks), stages=stages))
 
 
 def check_lms(job: Job) -> None:
-    """Raise ConfigError if a predictor, of student or teacher, has no LM, or no price where ``max_cost`` needs one."""
+    """Raise ConfigError if a predictor, of student or teacher, has no LM, or if a limit can't be kept with it."""
     for program in (job.student, job.bootstrapping.teacher):
         for name, predictor in program.named_predictors():
-            lm = _first(predictor.lm, job.task_model)
-            if lm is not None and job.options.max_cost is not None and lm.prices() is None:
-                raise ConfigError(
-                    f"max_cost={job.options.max_cost:g}: the price of {lm.model!r} is unknown; drop max_cost."
-                )
-            if lm is None:
+            if _first(predictor.lm, job.task_model) is None:
                 raise ConfigError(
                     f"predictor {name!r} has no LM: call mipro_nb.configure(lm=mipro_nb.LM('local/smollm2-135m')), "
                     "or give task_model=."
                 )
+    funds.check_limits(job)
 
 
 def _first(*values: Any) -> Any:

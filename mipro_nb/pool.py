@@ -62,6 +62,10 @@ class Pool:
         """Let workers begin nothing more; from any thread."""
         self._cancelled.set()
 
+    def again(self) -> None:
+        """Let work begin anew, after an end that was that of one stage only; nothing may be under way."""
+        self._cancelled = threading.Event()
+
     def tell(self, event: Event) -> None:
         """Hand an event from a worker to the thread that waits in ``map``; it emits the event soon."""
         self._told.put(event)

@@ -13,6 +13,8 @@ from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
 
 MISSING_KEY = re.compile(r"missing\b.{0,40}\b(api key|credentials)", re.IGNORECASE)
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH", "HEADERS")  # what such a thing's name holds
+WORKED = (408, 504, 524)  # somebody waited for the model, and gave up
+NOT_BILLED = ("HTTPStatusError", "ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError", "gaierror")
 LONGEST_ASKED = 600.0  # seconds; a server that asks for a longer wait is asked again before
 
 
@@ -48,7 +50,26 @@ def translate(error: Exception, model: str, text: str, answered: bool) -> LMErro
         return PromptRefused(told) if answered else LMRefused(told)
     unavailable = LMUnavailable(f"{model} doesn't answer ({kind}): {text}")
     unavailable.retry_after = _retry_after(error)
+    unavailable.perhaps_billed = _perhaps_billed(error, status)
     return unavailable
+
+
+def _perhaps_billed(error: Exception, status: Any) -> bool:
+    """Whether the server may have worked: not if it couldn't be reached, or answered that it won't or can't.
+
+    The status alone doesn't say: litellm gives connections that break, and replies that can't be read, a 500 of its
+    own; what was raised below tells them from a server's 500.
+    """
+    if status in WORKED:
+        return True
+    if status in (429, 503, 529) or (isinstance(status, int) and 400 <= status < 500):
+        return False
+    below: BaseException | None = error
+    while below is not None:
+        if type(below).__name__ in NOT_BILLED:
+            return False
+        below = below.__cause__ or below.__context__
+    return True
 
 
 def _retry_after(error: Exception) -> float:

@@ -24,7 +24,7 @@ from mipro_nb.errors import (
     UnknownPrompt,
 )
 from mipro_nb.example import Example, Score, fields_of
-from mipro_nb.flow import Stopped, checkpoint, ended
+from mipro_nb.flow import ENDED, Stopped, checkpoint, ended, undisguised
 from mipro_nb.module import Module, Step, copied, tracing
 from mipro_nb.settings import sampling
 from mipro_nb.usage import track_usage
@@ -82,9 +82,10 @@ def run_example(
     Raises:
         LMRefused, ConfigError: nothing that another example could change.
         MetricError: the metric raised or returned what is no score.
+        Stopped: a call was refused, because the run ends or has reached a limit; whatever the program made of that.
     """
     checkpoint()
-    with track_usage() as account, tracing() as steps:
+    with undisguised(), track_usage() as account, tracing() as steps:
         failure: ExampleResult | None = None
         prediction = None
         try:
@@ -97,7 +98,7 @@ def run_example(
             failure = ExampleResult(number, 0.0, error=told, feedback=str(error))
         except (LMUnavailable, OSError) as error:  # an outage, of the LM or of what else the program asks
             if ended():  # the LM wasn't asked any more: that says nothing about it
-                raise Stopped("the work was ended") from error
+                raise Stopped(ENDED) from error
             failure = ExampleResult(number, None, error=_told(error))
         except Exception as error:  # noqa: BLE001 (the program failed on what the LM wrote: that is its score)
             failure = ExampleResult(number, 0.0, error=_told(error))
@@ -116,7 +117,7 @@ def _scored(number: int, example: Example, prediction: Any, metric: Metric | Non
     name = getattr(metric, "__name__", type(metric).__name__)
     try:
         raw = metric(example, prediction, trace) if _takes_trace(metric) else metric(example, prediction)
-    except (LMRefused, UnknownPrompt):
+    except (LMRefused, UnknownPrompt, Stopped):
         raise
     except (LMError, ParseError) as error:  # of an LM that the metric asks: the score is missing
         return ExampleResult(number, None, prediction=prediction, error=f"in the metric: {_told(error)}")

@@ -196,6 +196,13 @@ class Strategy(Protocol):
         """Try so many combinations more, also when the search was over."""
 
     @property
+    def owed(self) -> int:
+        """How many evaluations the end of the search takes, if it comes now."""
+
+    def conclude(self) -> None:
+        """Ask for nothing more than the end takes: the run can't pay for the rest. ``extend`` takes it back."""
+
+    @property
     def wants(self) -> bool:
         """Whether new candidates should be proposed before the next round."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mipro_nb import estimate
 from mipro_nb import events as ev
@@ -34,6 +34,7 @@ class SearchStage:
         proposer: that of stage 2, which later rounds ask again.
         rng: the run's draws.
         past: what is known of a run that is resumed.
+        keep: told before each round how many evaluations the end of the search takes, if it comes now.
 
     Attributes:
         candidates: what is searched by now.
@@ -49,8 +50,10 @@ class SearchStage:
         control: Control,
         rng: random.Random,
         past: Past,
+        keep: Callable[[int], None] | None = None,
     ) -> None:
-        self._job, self._history, self._emit, self._control, self._past = job, history, emit, control, past
+        self._job, self._history, self._emit, self._control = job, history, emit, control
+        self._past, self._keep = past, keep
         self.candidates: Candidates = combined(job, history.instructions, sets)
         limits = Limits(job.options.max_prompt_tokens, job.options.token_price, estimate.rest_tokens(job))
         self._strategy = strategy(job.params.search, self.candidates, _schedule(job), job.seed, rng, limits)
@@ -68,6 +71,11 @@ class SearchStage:
             self._renewal.propose(self.best(), pool)
             self._grow(wanted=True)
             self._searching.run(pool)
+
+    def conclude(self, pool: Pool) -> None:
+        """Evaluate what the end of the search takes, after ``run`` was cut off by a limit; errors as of ``run``."""
+        self._strategy.conclude()
+        self._searching.run(pool)
 
     def extend(self, num_trials: int) -> None:
         """Let the search go on with so many more trials, and with what people have wished for since it ended."""
@@ -117,6 +125,8 @@ class SearchStage:
         if more := self._control.take_more():
             self._grant_more(more, ended=False)
         self._grant_wishes()
+        if self._keep is not None:
+            self._keep(self._strategy.owed)
 
     def _grant_wishes(self) -> None:
         for wish in self._control.take_wishes():

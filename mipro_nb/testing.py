@@ -80,6 +80,12 @@ class FakeLM(LM):
     def prices(self) -> tuple[float, float] | None:
         return (0.0, 0.0) if self._price == 0 else None
 
+    def dearest(self) -> tuple[float, float, float] | None:
+        return None if self._price is None else (self._price, 0.0, 0.0)
+
+    def longest_answer(self, sampling: Mapping[str, Any] | None = None) -> int | None:
+        return self.max_tokens
+
     def _send(self, messages: Messages, sampling: Mapping[str, Any]) -> dict[str, Any]:
         with self._counting:
             self.prompts.append(messages)
@@ -140,6 +146,12 @@ class RecordingLM(LM):
     def prices(self) -> tuple[float, float] | None:
         return self._inner.prices()
 
+    def dearest(self) -> tuple[float, float, float] | None:
+        return self._inner.dearest()
+
+    def longest_answer(self, sampling: Mapping[str, Any] | None = None) -> int | None:
+        return self._inner.longest_answer(sampling)
+
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._inner.complete(messages, **options)
         usage = [reply.usage.prompt_tokens, reply.usage.completion_tokens]
@@ -187,6 +199,9 @@ class ReplayLM(LM):
 
     def prices(self) -> tuple[float, float] | None:
         return 0.0, 0.0
+
+    def longest_answer(self, sampling: Mapping[str, Any] | None = None) -> int | None:
+        return 0  # nothing is sent
 
     def complete(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         reply = self._known.get(_replay_key(messages, options))

@@ -72,6 +72,30 @@ class MiproStrategy:
         return (self._work,)
 
     @property
+    def owed(self) -> int:
+        """A full evaluation of the best of minibatches; what is evaluated fully now is owed no more."""
+        work, everything = self._work, self._schedule.examples
+        if work is None or work.kind != "minibatch":
+            return 0
+        return everything - len(self._known[self._leader() or work.choice].scores)
+
+    def conclude(self) -> None:
+        self._wanted, self._given = self._asked, False
+        self._plan = self._end()
+        self._work = next(self._plan, None)
+
+    def _end(self) -> Generator[Work, float | None, None]:
+        """The baseline, if it wasn't evaluated yet, and the leader, if it is one of minibatches."""
+        baseline, everything = self._candidates.baseline, tuple(range(self._schedule.examples))
+        if not self._known[baseline].full:
+            score = yield self._trial("baseline", baseline, everything)
+            self._book(baseline, score)
+        leader = self._leader() if self._schedule.minibatch_size is not None else None
+        if leader is not None and leader != baseline:
+            score = yield self._trial("full", leader, everything)
+            self._book(leader, score)
+
+    @property
     def wants(self) -> bool:
         return False
 

@@ -21,7 +21,8 @@ class Attempt:
         lm: the LM that is asked.
         messages, sampling: what is sent.
         answer: once it is there: ``text``, ``finish``, ``prompt`` and ``completion`` (tokens), ``cost`` (US dollars, or
-            None where the price isn't known).
+            None where the price isn't known). It stays None, without an error, where the LM refuses a parameter:
+            another try, without it, follows.
     """
 
     lm: LM

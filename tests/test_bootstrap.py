@@ -6,10 +6,12 @@ from programs import TwoSteps, fake, metric, reply, rows, two_step_reply
 import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.bootstrap import Bootstrapping, Recipe, demo_sets, labeled_demo, recipes
+from mipro_nb.budget import Budget, OutOfBudget
 from mipro_nb.errors import LMUnavailable, TooManyErrors
 from mipro_nb.flow import Stopped
 from mipro_nb.pool import Pool
 from mipro_nb.testing import EventRecorder
+from mipro_nb.traffic import Traffic, through
 
 
 def right(messages):
@@ -227,3 +229,18 @@ def test_later_rounds_sample_anew():
     with mn.context(lm=lm), Pool(1) as pool:
         demo_sets(job, [recipe(count=1)], pool)
     assert [sampling["temperature"] for sampling in lm.sampling] == [0.0, 1.0, 1.0]
+
+
+def test_sets_that_were_made_before_a_limit_are_there_and_the_students_own_with_them():
+    own = mn.Example(q="item 99", a="answer 99")
+    student = mn.Predict("q -> a")
+    student.demos = [own]
+    job = Bootstrapping(student, student, rows(12), metric, max_labeled=2)
+    wanted = [recipe(0, "none"), recipe(0, "labeled"), recipe(2), recipe(8, "shuffled")]
+    sets, recorder = [], EventRecorder()
+    limited = through(Traffic((Budget(max_calls=4),)))
+    reached = pytest.raises(OutOfBudget, match="max_calls=4 is reached")
+    with mn.context(lm=fake(replies=right)), limited, reached, Pool(1, emit=recorder) as pool:
+        demo_sets(job, wanted, pool, sets=sets)
+    assert [made.origin for made in sets] == ["none", "labeled", "bootstrapped", "student"]
+    assert [event.index for event in recorder.of(ev.DemosBootstrapped)] == [0, 1, 2, 3]

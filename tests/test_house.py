@@ -34,6 +34,7 @@ LAYERS = [
     [
         "control",
         "pool",
+        "budget",
         "scoring",
         "telling",
         "evaluate",
@@ -61,6 +62,7 @@ LAYERS = [
         "mirror",
         "options",
         "estimate",
+        "funds",
         "plan",
         "opening",
         "jobrecord",

@@ -619,9 +619,12 @@ def test_missing_weights_end_the_run_at_the_first_call(tmp_path):
 @pytest.mark.parametrize("stage", ["bootstrap", "propose", "search", "verdict"])
 def test_a_keyboard_interrupt_in_any_stage_keeps_the_best_so_far(stage):
     class Interrupt(mn.History):
+        pressed = False
+
         def __call__(self, event):
             super().__call__(event)
-            if isinstance(event, ev.LMUsed) and event.stage == stage:
+            if isinstance(event, ev.LMUsed) and event.stage == stage and not self.pressed:
+                self.pressed = True
                 raise KeyboardInterrupt
 
     history = Interrupt()

@@ -17,6 +17,7 @@ def test_every_option_arrives_at_the_setting_it_stands_for():
     spec = read_cell(
         "--trainset train --valset val --testset test --trials 9 --candidates 5 --demos 0 --max-cost 2.50 "
         "--storage sqlite:///runs.db "
+        "--max-calls 500 --max-tokens 90000 --max-seconds 3600 "
         "--lm openai/gpt-5-mini --prompt-lm big --seed 0 --program p --metric m --into router --wait --plan",
         "",
     )
@@ -37,6 +38,9 @@ def test_every_option_arrives_at_the_setting_it_stands_for():
         "max_labeled_demos": 0,
         "max_cost": 2.5,
         "storage": "sqlite:///runs.db",
+        "max_calls": 500,
+        "max_tokens": 90_000,
+        "max_seconds": 3600.0,
         "seed": 0,
     }
 
@@ -85,6 +89,8 @@ def test_quotes_make_a_path_and_keep_its_spaces():
         ("t --demos -1", "--demos=-1: a whole number of 0 or more is needed."),
         ("t --max-cost abc", "--max-cost 'abc': US dollars, a number above 0, are needed, as in --max-cost 2.50."),
         ("t --max-cost nan", "--max-cost 'nan'"),
+        ("t --max-calls 0", "--max-calls=0: a whole number of 1 or more is needed"),
+        ("t --max-seconds soon", "--max-seconds 'soon': seconds, a number above 0, are needed"),
         ("t --auto light --trials 5", "--auto light settles --trials too: drop --trials, or drop --auto."),
         ("t u", "DATA is one name or path, and 'u' is a second: see --valset and --testset."),
         ("t --testset u", "write --trainset t, or drop --testset."),

@@ -195,6 +195,11 @@ def test_help_runs_nothing(shell, text, capsys):
         ("%%mipro rows --lm gpt-5-mini\nq -> a", "--lm: a model is named as provider/model"),
         ("%%mipro rows --max-cost 1 --lm fake\nq -> a", "the price of 'fake/lm' is unknown; drop --max-cost."),
         (
+            "%%mipro rows --max-tokens 9000 --lm free\nq -> a",
+            "--max-tokens=9000: the longest answer of 'fake/lm' is unknown; set it, as in mipro_nb.LM('fake/lm', "
+            "max_tokens=1000).",
+        ),
+        (
             "%mipro stpo",
             "%mipro stpo is not known; accepted: list, status, diff, stop, pause, unpause, help. Did you mean 'stop'?",
         ),
@@ -203,7 +208,7 @@ def test_help_runs_nothing(shell, text, capsys):
     ],
 )
 def test_a_mistake_is_told_in_one_line_and_nothing_is_spent(shell, cell, said):
-    shell.user_ns.update(number=3, texts=["a"], few=[{"q": "1", "a": "2"}], fake=fake(price=None))
+    shell.user_ns.update(number=3, texts=["a"], few=[{"q": "1", "a": "2"}], fake=fake(price=None), free=fake())
     assert said in refused(shell, cell)
     assert settings().lm.calls == 0
     assert "best" not in shell.user_ns

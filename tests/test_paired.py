@@ -412,3 +412,23 @@ def test_the_next_round_is_asked_for_while_one_is_under_way():
     assert first
     assert second
     assert not {(work.choice, n) for work in first for n in work.new} & {(w.choice, n) for w in second for n in w.new}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("level", [True, False])
+@pytest.mark.parametrize("rounds", [0, 1, 2, 5, 9])
+def test_a_search_that_must_conclude_asks_for_what_it_owes_and_no_more(rounds, level, rule):
+    search = strategy(plan=schedule(level=level, rounds=2), rule=rule)
+    before = play(search, noisy, most=rounds)
+    owed = search.owed
+    assert 0 < owed <= EXAMPLES * (2 if level else 1) + 2 * 8
+    search.conclude()
+    ended = play(search, noisy)
+    assert not search.wants, "nobody pays for further candidates"
+    assert search.over
+    if before.evaluations:
+        assert ended.evaluations <= owed
+        assert leader(search) in [*before.choices, *ended.choices]
+    assert not [pair for pair in ended.asked if before.asked[pair]], "nothing is run twice"
+    search.extend(8)
+    assert play(search, noisy).evaluations > 0 or search.wants, "an extension takes it back"

@@ -152,3 +152,16 @@ def test_a_stop_frees_workers_that_wait_for_the_go_ahead():
 
 def test_a_checkpoint_outside_of_a_pool_does_nothing():
     assert checkpoint() is None
+
+
+def test_work_may_begin_anew_after_the_end_of_a_stage():
+    def refused(item):
+        raise Stopped("enough of this")
+
+    with Pool(2) as pool:
+        with pytest.raises(Stopped, match="enough of this"):
+            pool.map(refused, range(5))
+        with pytest.raises(Stopped, match="the work was ended"):
+            pool.map(lambda item: item, range(5))
+        pool.again()
+        assert pool.map(lambda item: item, range(5)) == [0, 1, 2, 3, 4]

@@ -423,11 +423,13 @@ def test_the_log_of_an_extended_run_is_one(tmp_path):
 
 def test_max_cost_ends_the_run_with_the_best_so_far():
     lm = fake(price=0.01)
-    lm.prices = lambda: (0.001, 0.001)
     run = start(lm, num_trials=100, max_cost=2.0)
     run.result(PATIENCE)
-    assert run.history.reason == "stopped: max_cost=$2 is reached"
-    assert 2.0 <= run.history.usage.cost < 2.5
+    assert run.status == "stopped"
+    assert run.history.reason.startswith("stopped: max_cost=$2 is reached: $")
+    assert run.history.best is not None
+    assert run.history.usage.cost == pytest.approx(lm.calls * 0.01)
+    assert 1.6 < lm.calls * 0.01 <= 2.0
 
 
 def test_max_cost_needs_a_price():

@@ -387,3 +387,33 @@ def test_an_exhausted_search_stays_over_when_extended():
     strategy.extend(5)
     assert strategy.ask() == ()
     assert strategy.over
+
+
+@pytest.mark.parametrize("given", [0, 1, 2, 4, 7])
+def test_a_search_that_must_conclude_evaluates_its_leader_and_no_more(given: int) -> None:
+    strategy = MiproStrategy(candidates([4], [4]), schedule(20), 0)
+    for _ in range(given):
+        (work,) = strategy.ask()
+        strategy.tell(work, {example: by_index(work.choice, example) for example in work.new})
+    (cut,) = strategy.ask()
+    owed = strategy.owed
+    strategy.keep(cut, {example: by_index(cut.choice, example) for example in cut.new[:2]})
+    strategy.conclude()
+    kinds = [work.kind for work, _ in run(strategy, by_index)]
+    assert kinds == {0: ["baseline"], 1: []}.get(given, ["full"])
+    assert 0 < owed <= EXAMPLES if given else owed == 0
+    assert strategy.over
+    strategy.extend(2)
+    assert [work.kind for work, _ in run(strategy, by_index)][:1] == ["minibatch"]
+
+
+def test_full_trials_owe_nothing() -> None:
+    strategy = MiproStrategy(candidates([4], [4]), schedule(6, None), 0)
+    for _ in range(3):
+        (work,) = strategy.ask()
+        assert strategy.owed == 0
+        strategy.tell(work, {example: by_index(work.choice, example) for example in work.new})
+    (cut,) = strategy.ask()
+    strategy.keep(cut, {})
+    strategy.conclude()
+    assert strategy.ask() == ()

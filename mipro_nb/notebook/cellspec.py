@@ -17,6 +17,7 @@ from mipro_nb.options import LARGEST_SEED
 
 PIECE = re.compile(r""""([^"]*)"|'([^']*)'|([^\s"']+)|(\s+)|(["'])""")
 NUMBER = re.compile(r"#\d+")  # of a run, as %mipro tells it
+UNITS = {"--max-cost": ("US dollars", "2.50"), "--max-seconds": ("seconds", "3600")}  # and such a number
 DASHES = "-\u2013\u2014"  # text editors turn -- into a longer dash
 
 
@@ -50,6 +51,9 @@ class CellSpec:
     demos: int | None = None
     max_cost: float | None = None
     storage: str | None = None
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    max_seconds: float | None = None
     lm: str | None = None
     prompt_lm: str | None = None
     seed: int | None = None
@@ -166,8 +170,8 @@ def _value(option: Option, equals: str, value: str, quoted: bool, rest: list[Wor
 def _checked(option: Option, word: Word) -> Any:
     if option.kind == "choice":
         check_choice(option.name, str(word), option.choices)
-    if option.name == "--max-cost":
-        return _dollars(word)
+    if option.name in UNITS:
+        return _above_0(option.name, word)
     if option.least is not None:
         number = int(word) if re.fullmatch(r"-?\d{1,18}", word) else str(word)
         check_range(option.name, number, option.least, LARGEST_SEED if option.name == "--seed" else None)
@@ -177,14 +181,15 @@ def _checked(option: Option, word: Word) -> Any:
     return python_name(word) if option.kind in ("program", "metric", "into") else str(word)
 
 
-def _dollars(word: str) -> float:
+def _above_0(name: str, word: str) -> float:
     try:
-        dollars = float(word)
+        number = float(word)
     except ValueError:
-        dollars = math.nan
-    if not 0 < dollars < math.inf:
-        raise ConfigError(f"--max-cost {word!r}: US dollars, a number above 0, are needed, as in --max-cost 2.50.")
-    return dollars
+        number = math.nan
+    if not 0 < number < math.inf:
+        unit, such = UNITS[name]
+        raise ConfigError(f"{name} {word!r}: {unit}, a number above 0, are needed, as in {name} {such}.")
+    return number
 
 
 def _check_data(spec: CellSpec) -> None:

@@ -17,6 +17,9 @@ OPTION_OF = {
     "max_labeled_demos": "--demos",
     "max_cost": "--max-cost",
     "storage": "--storage",
+    "max_calls": "--max-calls",
+    "max_tokens": "--max-tokens",
+    "max_seconds": "--max-seconds",
     "task_model": "--lm",
     "prompt_model": "--prompt-lm",
     "student": "--program",
@@ -39,8 +42,8 @@ def in_one_line() -> Iterator[None]:
         raise
     except MiproError as error:
         told = str(error).replace(CONFIGURE, "type %mipro_lm local/smollm2-135m")
-        told = re.sub(
-            rf"\b({'|'.join(OPTION_OF)})\b(=\.)?",
+        told = re.sub(  # but for LM('...', max_tokens=1000), which is no option of the run
+            rf"(?<!', )\b({'|'.join(OPTION_OF)})\b(=\.)?",
             lambda found: OPTION_OF[found[1]] + found[0][len(found[1]) + 1 :],
             told,
         )
