@@ -10,7 +10,7 @@ from pathlib import Path
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
 from mipro_nb.control import Control
-from mipro_nb.errors import ConfigError, LMError, TooManyErrors
+from mipro_nb.errors import ConfigError, LMError, TooManyErrors, WorkersLost
 from mipro_nb.evaluate import evaluate
 from mipro_nb.eventlog import EventLog
 from mipro_nb.flow import Stopped
@@ -94,7 +94,7 @@ class Execution:
             reason = "interrupted"
         except BaseException as error:
             reason = f"failed: {error}"
-            if not isinstance(error, LMError | TooManyErrors) or self.history.best is None:
+            if not isinstance(error, LMError | TooManyErrors | WorkersLost) or self.history.best is None:
                 self.emit(ev.RunFinished(reason))
                 raise
             self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
@@ -111,7 +111,7 @@ class Execution:
         return Traffic()
 
     def _pool(self) -> Pool:
-        return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
+        return Pool(self.job.num_threads, self._stop, self.emit, self.control.go, self.job.options.executor)
 
     def _save(self, program: Module, path: Path) -> None:
         try:

@@ -24,6 +24,7 @@ UNTOLD = (
     "stop",
     "run_dir",
     "memory",
+    "executor",
 )  # no settings: data, and what only looks on
 
 

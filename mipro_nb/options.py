@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mipro_nb.elsewhere import check_executor
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
 from mipro_nb.events import Listener
 from mipro_nb.example import Example
@@ -60,6 +62,10 @@ class Options:
             that is shorter by 1,000 tokens to one that scores 1 point more.
         memory: a JSON file, there already or to be made, that keeps over runs which ways of asking for instructions
             worked.
+        executor: a ``concurrent.futures.Executor`` whose workers run the program on examples, such as Dask's
+            ``Client.get_executor()``; None: threads here. ``num_threads`` examples are in flight; None: as many as the
+            executor works on at once. Workers need this package, and keys in their environment; limits such as
+            ``max_cost`` count an example when it is back. Proposals are made here.
     """
 
     trainset: Sequence[Example]
@@ -88,6 +94,7 @@ class Options:
     max_prompt_tokens: int | None = None
     token_price: float = 0.0
     memory: str | os.PathLike[str] | None = None
+    executor: Executor | None = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -130,6 +137,7 @@ class Options:
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):
             raise ConfigError(f"listeners={options.listeners!r}: a list of functions of an event is needed.")
+        check_executor(options.executor)
         return options
 
     @property

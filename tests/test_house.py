@@ -21,8 +21,10 @@ LAYERS = [
     # the optimizer
     [
         "control",
+        "elsewhere",
         "pool",
         "scoring",
+        "remote",
         "telling",
         "evaluate",
         "bootstrap",
