@@ -174,7 +174,14 @@ def _brought(executor: Elsewhere, task: Task) -> Outcome:
             failure = error
     if isinstance(failure, Lost):
         return Outcome(ExampleResult(task.number, None, error=f"{failure} (twice)"))
-    raise ConfigError(STAYS.format(executor.name, f"{type(failure).__name__}: {failure}"[:500])) from failure
+    first = _first(failure)
+    raise ConfigError(STAYS.format(executor.name, f"{type(first).__name__}: {first}"[:500])) from failure
+
+
+def _first(error: BaseException | None) -> BaseException | None:
+    """Return the error that others were made of: it says what it is that can't be pickled."""
+    deeper = None if error is None else error.__cause__ or error.__context__
+    return error if deeper is None or type(deeper).__name__ == "_RemoteTraceback" else _first(deeper)
 
 
 class _Journal:
