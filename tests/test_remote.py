@@ -45,10 +45,20 @@ def processes():
 
 @pytest.fixture(scope="module")
 def client():
-    distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(processes=True, n_workers=2, threads_per_worker=2, dashboard_address=None)
-    with cluster, distributed.Client(cluster) as made:
+    with dask_cluster(threads_per_worker=2) as made:
         yield made
+
+
+@contextlib.contextmanager
+def dask_cluster(**options):
+    """A client of a real cluster of two processes, on loopback alone and on any free ports."""
+    distributed = pytest.importorskip("distributed")
+    where = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with (
+        distributed.LocalCluster(processes=True, n_workers=2, **where, **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
 
 
 # --- the same as in threads ---------------------------------------------------------------------
@@ -163,15 +173,8 @@ def always_dies(messages):
 
 @pytest.mark.slow
 def test_an_example_that_kills_every_worker_is_missing_and_no_zero():
-    distributed = pytest.importorskip("distributed")
-    import dask
-
-    options = {"processes": True, "n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    dask = pytest.importorskip("dask")
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), dask_cluster(threads_per_worker=1) as client:
         result = evaluated(FakeLM(always_dies), client.get_executor(), num_threads=1)
     assert (result.score, result.examples, result.failed) == (1.0, 5, 1)
     assert "KilledWorker" in result.results[2].error
