@@ -4,10 +4,8 @@ import contextlib
 import functools
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
-import warnings
 from concurrent import futures
 
 import pytest
@@ -17,9 +15,9 @@ import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.cache import Cache
 from mipro_nb.errors import ConfigError, LMRefused, LMUnavailable, MetricError, WorkersLost
-from mipro_nb.remote import Task, work
+from mipro_nb.journal import Journal as OnDisk
 from mipro_nb.testing import EventRecorder, FakeLM
-from mipro_nb.traffic import Traffic, through
+from mipro_nb.traffic import Anew, Traffic, through
 from mipro_nb.usage import track_usage
 
 DATA = {"trainset": rows(20), "valset": rows(40, 100), "testset": rows(10, 300)}
@@ -323,14 +321,6 @@ def test_errors_come_back_as_they_are(kind):
 # --- what a worker brings along -----------------------------------------------------------------
 
 
-def test_no_key_is_in_what_travels():
-    key = "sk-secret-of-mine"
-    lm = mn.LM("openai/some-model", api_key=key, extra_headers={"Authorization": f"Bearer {key}"}, cache=False)
-    program = mn.Predict("q -> a", lm=lm)
-    task = Task(program, 0, rows(1)[0], metric, False, {}, lm, (lm,))
-    assert key.encode() not in pickle.dumps(task)
-
-
 @pytest.mark.slow
 def test_usage_notes_and_answers_come_back(tmp_path):
     cache = Cache(tmp_path)
@@ -364,11 +354,11 @@ class Journal:
     def __init__(self, rows=()):
         self.rows, self.left = [], list(rows)
 
-    def take(self, key):
+    def take(self, key, shared):
         found = next((row for row in self.left if row[0] == key), None)
         if found is not None:
             self.left.remove(found)
-        return None if found is None else found[1]
+        return None if found is None else (found[1], False)
 
     def keep(self, key, answer):
         self.rows.append((key, dict(answer)))
@@ -400,7 +390,7 @@ class Watch:
         except LMUnavailable as error:
             self.seen.append(str(error))
             raise
-        self.seen.append((attempt.answer["calls"], attempt.answer["cost"]))
+        self.seen.append((len(attempt.messages), attempt.answer["calls"], attempt.answer["cost"]))
 
 
 def test_guards_stand_around_whole_examples():
@@ -408,7 +398,43 @@ def test_guards_stand_around_whole_examples():
     with futures.ThreadPoolExecutor(2) as executor, through(Traffic((watch,))):
         evaluated(FakeLM(two_step_reply, price=0.5), executor, program=TwoSteps(), data=rows(1))
         evaluated(FakeLM(is_down, num_retries=0), executor, data=rows(1))
-    assert watch.seen == [(2, 1.0), "LMUnavailable: down"]
+    assert watch.seen == [(4, 2, 1.0), "LMUnavailable: down"]  # two prompts, each of a system and a user message
+
+
+class Waits:
+    """A guard that lets failures not count."""
+
+    @contextlib.contextmanager
+    def around(self, attempt):
+        try:
+            yield
+        except LMUnavailable as error:
+            raise Anew from error
+
+
+def test_an_example_that_a_guard_lets_begin_anew_is_sent_again():
+    failures = [LMUnavailable("down")] * 3
+
+    def hiccups(messages):
+        if failures:
+            raise failures.pop()
+        return "a: answer 0"
+
+    with futures.ThreadPoolExecutor(1) as executor, through(Traffic((Waits(),))):
+        result = evaluated(FakeLM(hiccups, num_retries=0), executor, data=rows(1))
+    assert (result.score, failures) == (1.0, [])
+
+
+def test_what_the_journal_holds_of_workers_counts_as_what_was_spent_and_no_more(tmp_path):
+    journal = OnDisk(tmp_path / "answers.jsonl")
+    with futures.ThreadPoolExecutor(2) as executor, through(Traffic(answers=journal)):
+        evaluated(FakeLM(two_step_reply, price=0.5), executor, program=TwoSteps())
+        journal.close()
+        again = OnDisk(tmp_path / "answers.jsonl")
+        with through(Traffic(answers=again)):
+            evaluated(FakeLM(is_down, num_retries=0), executor, program=TwoSteps())
+        again.close()
+    assert (again.spent.calls, again.spent.cost) == (12, 6.0)
 
 
 def test_no_more_examples_are_in_flight_than_the_executor_works_on():
@@ -447,14 +473,3 @@ def test_a_stop_keeps_what_is_in_flight_and_sends_no_more():
     assert best is not None
     assert sum(len(trial.scored) for trial in history.trials) == len(sent)
     assert history.reason == "stopped: enough"
-
-
-def test_a_worker_needs_nothing_but_the_task():
-    lm = FakeLM(reply)
-    task = Task(mn.Predict("q -> a"), 3, rows(1, 100)[0], metric, False, {}, lm, (lm,))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        outcome = pickle.loads(pickle.dumps(work(pickle.loads(pickle.dumps(task)))))
-    assert outcome.result.example == 3
-    assert outcome.result.score is not None
-    assert (len(outcome.asked), len(outcome.paid), outcome.learned) == (1, 1, ((True, ()),))
