@@ -9,13 +9,14 @@ from concurrent import futures
 from typing import Any, TypeVar
 
 from mipro_nb.errors import ConfigError, WorkersLost
-from mipro_nb.flow import Stopped
+from mipro_nb.flow import Stopped, ended
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 USUAL = 16  # examples in flight where an executor doesn't say how many it can work on
-LOST = ("CancelledError", "KilledWorker")  # names of what comes when a worker has died: Dask isn't imported for them
+# names of what comes when a worker has died, and when a client is closed: Dask isn't imported for them
+LOST, CLOSED = ("CancelledError", "KilledWorker"), ("ClosedClientError",)
 
 
 class Lost(Exception):
@@ -43,22 +44,25 @@ class Elsewhere:
         Raises:
             WorkersLost: the executor takes nothing more.
             Lost: the worker died.
-            Stopped: nobody waits any more.
+            Stopped: nobody waits any more, or the work was ended and the cluster has no workers.
             Exception: whatever else the executor raises, as when a task can't be pickled.
         """
         try:
             future = self._executor.submit(work, task)
-        except (RuntimeError, OSError) as error:  # broken, shut down, or its cluster is gone
-            raise WorkersLost(f"executor={self.name} takes no more work: {_told(error)}") from error
+        except Exception as error:
+            if isinstance(error, RuntimeError | OSError) or _is(error, CLOSED):  # broken, shut down, out of reach
+                raise WorkersLost(f"executor={self.name} takes no more work: {_told(error)}") from error
+            raise
         while not futures.wait([future], timeout=0.5).done:
-            if self._left.is_set():
+            if self._left.is_set() or (ended() and _threads(self._executor) == 0):
                 future.cancel()
                 raise Stopped("nobody waits for this any more")
+            if getattr(_client(self._executor), "status", "") == "closed":
+                raise Lost("the cluster is gone")  # Dask leaves what was under way as it was
         try:
             return future.result()
         except Exception as error:
-            names = {kind.__name__ for kind in type(error).__mro__}
-            if isinstance(error, futures.BrokenExecutor | OSError) or names & set(LOST):
+            if isinstance(error, futures.BrokenExecutor | OSError) or _is(error, LOST):
                 raise Lost(f"the worker died or was lost: {_told(error)}") from error
             raise
 
@@ -78,14 +82,29 @@ def check_executor(executor: Any) -> None:
 
 def size_of(executor: futures.Executor) -> int:
     """Return how many tasks an executor works on at the same time; 16 if it doesn't say."""
-    most = getattr(executor, "_max_workers", None)
-    client = getattr(executor, "_client", None)  # Dask's: all threads of the cluster
-    if most is None and client is not None:
-        try:
-            most = sum(client.nthreads().values())
-        except Exception:  # noqa: BLE001 (no such client, or out of reach: its first task will tell)
-            most = None
+    most = getattr(executor, "_max_workers", None) or _threads(executor)
     return most if isinstance(most, int) and most > 0 else USUAL
+
+
+def _client(executor: futures.Executor) -> Any:
+    """Return Dask's client behind an executor, or None."""
+    return getattr(executor, "_client", None)
+
+
+def _threads(executor: futures.Executor) -> int | None:
+    """Return how many threads a Dask cluster has; None if that can't be told."""
+    client = _client(executor)
+    if getattr(client, "status", "") != "running":
+        return None
+    try:
+        threads: int = sum(client.nthreads().values())
+        return threads
+    except Exception:  # noqa: BLE001 (no such client, or out of reach: its first task will tell)
+        return None
+
+
+def _is(error: Exception, names: tuple[str, ...]) -> bool:
+    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 def _told(error: Exception) -> str:

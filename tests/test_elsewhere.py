@@ -9,7 +9,7 @@ import pytest
 import mipro_nb as mn
 from mipro_nb.elsewhere import Elsewhere, Lost, check_executor, size_of
 from mipro_nb.errors import ConfigError, WorkersLost
-from mipro_nb.flow import Stopped
+from mipro_nb.flow import Stopped, cancelled
 
 
 class Giving(futures.Executor):
@@ -21,6 +21,12 @@ class Giving(futures.Executor):
     def submit(self, work, *args):
         self.given.append(futures.Future())
         return self.given[-1]
+
+
+def dask_like(nthreads, status="running"):
+    executor = Giving()
+    executor._client = SimpleNamespace(nthreads=lambda: nthreads, status=status)
+    return executor
 
 
 class KilledWorker(Exception):
@@ -63,6 +69,27 @@ def test_an_executor_that_was_shut_down_takes_no_more():
         Elsewhere(executor, threading.Event()).bring(str, 1)
 
 
+class ClosedClientError(Exception):
+    """By its name Dask's."""
+
+
+def test_a_client_that_was_closed_takes_no_more():
+    executor = Giving()
+    executor.submit = raising(ClosedClientError("Client is closed."))
+    with pytest.raises(WorkersLost, match="takes no more work: ClosedClientError"):
+        Elsewhere(executor, threading.Event()).bring(str, 1)
+    executor.submit = raising(TypeError("cannot pickle"))
+    with pytest.raises(TypeError, match="pickle"):
+        Elsewhere(executor, threading.Event()).bring(str, 1)
+
+
+def raising(error):
+    def submit(work, task):
+        raise error
+
+    return submit
+
+
 def test_once_nobody_waits_what_is_under_way_is_given_up():
     executor, left = Giving(), threading.Event()
     left.set()
@@ -71,12 +98,28 @@ def test_once_nobody_waits_what_is_under_way_is_given_up():
     assert executor.given[0].cancelled()
 
 
+def test_a_cluster_that_is_gone_has_lost_what_it_had():
+    with pytest.raises(Lost, match="the cluster is gone"):
+        Elsewhere(dask_like({}, "closed"), threading.Event()).bring(str, 1)
+
+
+def test_work_that_was_ended_waits_for_no_cluster_without_workers():
+    over = threading.Event()
+    over.set()
+    token = cancelled.set(over)
+    try:
+        with pytest.raises(Stopped):
+            Elsewhere(dask_like({}), threading.Event()).bring(str, 1)
+    finally:
+        cancelled.reset(token)
+
+
 @pytest.mark.parametrize(
     ("executor", "size"),
     [
         (futures.ThreadPoolExecutor(3), 3),
-        (SimpleNamespace(_client=SimpleNamespace(nthreads=lambda: {"one": 4, "two": 2})), 6),
-        (SimpleNamespace(_client=SimpleNamespace(nthreads=dict)), 16),  # a cluster that hasn't grown yet
+        (dask_like({"one": 4, "two": 2}), 6),
+        (dask_like({}), 16),  # a cluster that hasn't grown yet
         (SimpleNamespace(_client=SimpleNamespace()), 16),
         (Giving(), 16),
     ],
