@@ -20,7 +20,8 @@ from mipro_nb.fieldtypes import plain
 from mipro_nb.module import Module
 from mipro_nb.pool import Pool
 from mipro_nb.predict import Predict
-from mipro_nb.scoring import ExampleResult, Metric, run_example
+from mipro_nb.remote import score_example
+from mipro_nb.scoring import ExampleResult, Metric
 from mipro_nb.signature import Signature
 
 CONTEXT_DEMOS = 3  # bootstrapped for the proposer's eyes in a zero-shot run
@@ -250,7 +251,7 @@ def _attempt(
         predictor.demos = [demo for demo in predictor.demos if not _same_question(predictor.signature, demo, example)]
     again: dict[str, Any] = {"temperature": 1.0, "rollout": attempt} if attempt else {}
     try:
-        return run_example(teacher, number, example, job.metric, trace=True, options=again)
+        return score_example(teacher, number, example, job.metric, trace=True, options=again)
     finally:
         for (_, predictor), demos in zip(predictors, shown, strict=True):
             predictor.demos = demos

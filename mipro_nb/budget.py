@@ -278,11 +278,12 @@ class Budget:
         answer = attempt.answer
         if answer is None:  # a parameter was refused
             return Amount()
-        used = Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
+        calls = int(answer.get("calls", 1))  # of an example that a worker elsewhere ran
+        used = Usage(calls, 0, answer["prompt"], answer["completion"], answer["cost"])
         tokens = used.prompt_tokens + used.completion_tokens
         with self._changed:
             self._paid = self._paid + used
-        amount = Amount(1, tokens or need.tokens, need.cost if used.cost is None else used.cost)
+        amount = Amount(calls, tokens or need.tokens, need.cost if used.cost is None else used.cost)
         pairs = ((amount.tokens, need.tokens), (amount.cost, need.cost))
         times = max((part / most for part, most in pairs if most), default=1.0)
         if times > 1 + ROUNDING:

@@ -7,6 +7,8 @@ in flight are one call.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import hashlib
 import json
@@ -14,8 +16,10 @@ import logging
 import os
 import sqlite3
 import threading
+import uuid
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -51,6 +55,11 @@ def default_directory() -> Path:
 class Cache:
     """A store of answers (dicts of plain values) by request key. Safe with threads and processes.
 
+    Pickled, it is a handle: in another process it stands for a store in that process's memory.
+
+    Attributes:
+        token: tells this store from others, in other processes too; a new one once it was cleared.
+
     Args:
         directory: where the database lies; None keeps answers in memory only.
     """
@@ -61,6 +70,14 @@ class Cache:
         self._lock = threading.Lock()
         self._in_flight: dict[str, Future[dict[str, Any]]] = {}
         self._disk: Any = _open_disk(self.directory) if self.directory is not None else None
+        self._rename(uuid.uuid4().hex)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return same_cache, (self.token,)
+
+    def _rename(self, token: str) -> None:
+        self.token = token
+        _here[os.getpid(), token] = self
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the answer, or None."""
@@ -77,12 +94,14 @@ class Cache:
             return None
         if not isinstance(answer, dict):
             return None
-        self._remember(key, answer)
+        self.remember(key, answer)
         return answer
 
     def set(self, key: str, answer: dict[str, Any]) -> None:
         """Keep an answer. A disk that fails is logged; the answer stays in memory."""
-        self._remember(key, answer)
+        self.remember(key, answer)
+        if (noted := _noted.get()) is not None:
+            noted.append((self.token, key, answer))
         text = json.dumps(answer)
         self._on_disk("write", lambda disk: disk.set(key, text))
 
@@ -125,9 +144,11 @@ class Cache:
         """Forget every answer, on disk too."""
         with self._lock:
             self._front.clear()
+        self._rename(uuid.uuid4().hex)  # what other processes remember is forgotten with it
         self._on_disk("clear", lambda disk: disk.clear())
 
-    def _remember(self, key: str, answer: dict[str, Any]) -> None:
+    def remember(self, key: str, answer: dict[str, Any]) -> None:
+        """Keep an answer in memory only."""
         with self._lock:
             self._front[key] = answer
             if len(self._front) > IN_MEMORY:
@@ -151,6 +172,35 @@ class Cache:
                 told = "answer cache %s: %s failed (%s); answers are kept in memory only from here on"
                 logger.warning(told, self.directory, what, error)
         return None
+
+
+_here: weakref.WeakValueDictionary[tuple[int, str], Cache] = weakref.WeakValueDictionary()  # a fork has its own
+_noted: contextvars.ContextVar[list[tuple[str, str, dict[str, Any]]] | None] = contextvars.ContextVar(
+    "mipro_nb_noted", default=None
+)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
+    """Collect (the cache's token, key, answer) of all answers that are put into caches inside."""
+    noted: list[tuple[str, str, dict[str, Any]]] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def same_cache(token: str) -> Cache:
+    """Return the cache of a token: this process's own, or what stands for another's in this one's memory."""
+    return _here.get((os.getpid(), token)) or _away(os.getpid(), token)
+
+
+@functools.lru_cache(maxsize=16)
+def _away(process: int, token: str) -> Cache:
+    cache = Cache()
+    cache._rename(token)
+    return cache
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from mipro_nb import bootstrap
 from mipro_nb import events as ev
 from mipro_nb.budget import OutOfBudget
 from mipro_nb.control import Control
-from mipro_nb.errors import ConfigError, LMError, TooManyErrors
+from mipro_nb.errors import ConfigError, LMError, TooManyErrors, WorkersLost
 from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
 from mipro_nb.funds import Funds, budget_of
@@ -153,7 +153,7 @@ class Execution:
         except BaseException as error:
             reason = f"failed: {error}"
             self._account()
-            if not isinstance(error, LMError | TooManyErrors) or self.history.best is None:
+            if not isinstance(error, LMError | TooManyErrors | WorkersLost) or self.history.best is None:
                 self.emit(ev.RunFinished(reason))
                 raise
             self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
@@ -189,7 +189,7 @@ class Execution:
         return Traffic((self._budget,), self._home.journal if self._home is not None else None)
 
     def _pool(self) -> Pool:
-        return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
+        return Pool(self.job.num_threads, self._stop, self.emit, self.control.go, self.job.options.executor)
 
     def _save(self, program: Module) -> None:
         if self._home is None:

@@ -10,6 +10,7 @@
     ├── MetricError        the user's metric raised or returned what can't be a score
     ├── ParseError         a reply that doesn't hold the output fields; keeps the reply
     ├── TooManyErrors      more failed examples than ``max_errors`` allows
+    ├── WorkersLost        the ``executor`` takes no more work
     └── LMError            the language model gave no usable answer
         ├── LMUnavailable      an outage: retries were used up, trying later may help
         ├── LMRefused          no request can succeed (key, model name); retrying can't help
@@ -69,6 +70,10 @@ class UnknownPrompt(AssertionError):
 
 class TooManyErrors(MiproError):
     """More examples failed than ``max_errors`` allows."""
+
+
+class WorkersLost(MiproError):
+    """The executor takes no more work: it was shut down, or its workers died for good."""
 
 
 class LMError(MiproError):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from mipro_nb import events as ev
 from mipro_nb.checks import prepare
+from mipro_nb.elsewhere import check_executor, size_of
 from mipro_nb.errors import TooManyErrors, check_range
 from mipro_nb.example import Example
 from mipro_nb.module import Module
 from mipro_nb.pool import Pool
-from mipro_nb.scoring import ExampleResult, Metric, check_metric, run_example
+from mipro_nb.remote import score_example
+from mipro_nb.scoring import ExampleResult, Metric, check_metric
 from mipro_nb.settings import settings
 from mipro_nb.telling import names_of, report
 
@@ -87,7 +90,7 @@ def evaluate(
                 raise TooManyErrors(f"{len(failed)} examples failed, max_errors={max_errors}; the last: {failed[-1]}")
 
     def work(item: tuple[int, Example]) -> ExampleResult:
-        return known(item[0]) or run_example(program, item[0], item[1], metric, trace=False)
+        return known(item[0]) or score_example(program, item[0], item[1], metric, trace=False)
 
     results = pool.map(work, items, arrived)
     missing = [place for place, result in enumerate(results) if result.score is None]
@@ -99,12 +102,14 @@ def evaluate(
     return results
 
 
-def threads(num_threads: int | None, program: Module) -> int:
-    """Return how many threads to use: as asked, as configured, or as the slowest LM of the program can use."""
+def threads(num_threads: int | None, program: Module, executor: Executor | None = None) -> int:
+    """Return how many examples go on at once: as asked, as configured, as the executor or else the slowest LM can."""
     asked = num_threads if num_threads is not None else settings().num_threads
     if asked is not None:
         check_range("num_threads", asked, 1)
         return asked
+    if executor is not None:
+        return size_of(executor)
     lms = {predictor.lm or settings().lm for predictor in program.predictors}
     return min((lm.concurrency for lm in lms if lm is not None), default=1)
 
@@ -119,6 +124,7 @@ class Evaluate:
         num_threads: examples at the same time, 1 or more; None: as configured, or as the LM can use.
         max_errors: examples whose calls may fail before ``TooManyErrors``, 0 or more.
         listeners: called with a TrialStarted, an ExampleScored per example, and a TrialFinished, see ``events``.
+        executor: where the examples are evaluated, as of ``mipro_nb.options.Options``; None: in threads.
 
     Raises:
         ConfigError: an argument is wrong. What an evaluation can raise stands at ``__call__``.
@@ -139,11 +145,14 @@ class Evaluate:
         num_threads: int | None = None,
         max_errors: int = 10,
         listeners: Iterable[ev.Listener] = (),
+        executor: Executor | None = None,
     ) -> None:
         check_metric(metric)
+        check_executor(executor)
         check_range("max_errors", max_errors, 0)
         self.devset, self.metric = devset, metric
         self.num_threads, self.max_errors, self.listeners = num_threads, max_errors, tuple(listeners)
+        self.executor = executor
 
     def __call__(self, program: Module) -> EvaluationResult:
         """Evaluate; a keyboard interrupt ends it at once.
@@ -155,13 +164,15 @@ class Evaluate:
             MetricError: the metric raised, or returned what is no score; at once, with the example.
             LMRefused, ConfigError: the key or model is refused, or no LM is configured.
             TooManyErrors: more than ``max_errors`` examples failed.
+            WorkersLost: the executor takes no more work.
         """
         devset = prepare("devset", self.devset, program.input_names())
         emit = ev.Emitter(self.listeners)
         zeros = tuple(0 for _ in program.predictors)
         emit(ev.TrialStarted(0, "full", zeros, (), len(devset), len(devset)))
         names = names_of(program)
-        with Pool(threads(self.num_threads, program)) as pool:
+        workers = threads(self.num_threads, program, self.executor)
+        with Pool(workers, executor=self.executor) as pool:
             found = evaluate(
                 program,
                 list(enumerate(devset)),

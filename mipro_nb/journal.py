@@ -16,6 +16,7 @@ from mipro_nb.events import Usage
 logger = logging.getLogger(__name__)
 
 ANSWERS = "answers.jsonl"  # in a run directory
+INDEX = "index"  # as ``finish`` of what is no answer: the keys of what an example asked on a worker, see ``remote``
 KEPT = {"text": str, "finish": str, "prompt": int, "completion": int}
 
 
@@ -54,7 +55,8 @@ class Journal:
                 key, answer = saved["key"], {name: kind(saved[name]) for name, kind in KEPT.items()}
                 answer["cost"] = None if saved["cost"] is None else float(saved["cost"])
                 self._known.setdefault(str(key), deque()).append(answer)
-                self.spent = self.spent + Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
+                if answer["finish"] != INDEX:
+                    self.spent = self.spent + Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
         return not text or text.endswith("\n")
 
     def take(self, key: str, shared: bool) -> tuple[dict[str, Any], bool] | None:

@@ -19,7 +19,7 @@ from mipro_nb.cache import Cache, default_directory, request_key, shared_cache
 from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt, check_range
 from mipro_nb.events import Usage
 from mipro_nb.flow import ENDED, Stopped, cancelled, hold, refuse
-from mipro_nb.refusals import refused_parameter, translate, without_keys
+from mipro_nb.refusals import refused_parameter, translate, without_keys, without_secrets
 from mipro_nb.traffic import Attempt, guarded, traffic
 from mipro_nb.usage import book, note
 
@@ -64,7 +64,8 @@ class LM:
         temperature: sampling temperature, 0 or more. A model that refuses it is asked without.
         max_tokens: longest answer, in tokens, 1 or more; None is the model's default (embedded: 160).
         api_base: URL of the server, where litellm doesn't know it.
-        api_key: the key; None lets litellm find it in the environment. It is never written anywhere.
+        api_key: the key; None lets litellm find it in the environment. It is never written anywhere, and
+            never sent to an executor's workers.
         timeout: seconds that one wait for the server may take, above 0.
         num_retries: further tries after a rate limit, server error, timeout or dropped connection, 0 or more.
         retry_wait: seconds before the first retry, 0 or more; doubles, with jitter, up to 60.
@@ -136,6 +137,30 @@ class LM:
 
     def __deepcopy__(self, memo: Any) -> LM:
         return self  # a handle: programs that are copied go on using the same LM
+
+    def __copy__(self) -> LM:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: all but keys, headers included; a worker has them in its own environment."""
+        kept = {"_api_key": None, "_extra": without_secrets(self._extra), "_dropped": set(self._dropped)}
+        return {**vars(self), **kept, "_answered": self.answered}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._answered = threading.Event()
+        self.learn((state["_answered"], ()))
+
+    @property
+    def learned(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether the LM has ever answered, and the parameters that it refuses."""
+        return self.answered, tuple(sorted(self._dropped))
+
+    def learn(self, learned: tuple[bool, tuple[str, ...]]) -> None:
+        """Take over what this LM's twin on a worker has learned."""
+        self._dropped |= set(learned[1])
+        if learned[0]:
+            self._answered.set()
 
     @property
     def answered(self) -> bool:

@@ -144,8 +144,8 @@ class MIPROv2:
         Raises:
             ConfigError, DataError: before anything is spent.
             MetricError: at once, with the example.
-            LMError, TooManyErrors: when the LM is out of reach before the program was evaluated; later
-                such an end is a warning, and the best so far is returned.
+            LMError, TooManyErrors, WorkersLost: when the LM, or the executor, is out of reach before the program was
+                evaluated; later such an end is a warning, and the best so far is returned.
         """
         job = self._job(student, options)
         if job.options.requires_permission_to_run and not _permitted(job.plan):

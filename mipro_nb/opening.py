@@ -25,6 +25,7 @@ UNTOLD = (
     "run_dir",
     "memory",
     "storage",
+    "executor",
 )  # no settings: data, and what only looks on
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from mipro_nb.elsewhere import check_executor
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
 from mipro_nb.events import Listener
 from mipro_nb.example import Example
@@ -74,6 +76,10 @@ class Options:
         storage: the URL of a database, such as ``"sqlite:///runs.db"``, or an Optuna storage, that gets the trials as
             an Optuna study while the run goes on, for optuna-dashboard. It is written to beside the run, and never
             read: one that is slow or broken is told once, and the run goes on.
+        executor: a ``concurrent.futures.Executor`` whose workers run the program on examples, such as Dask's
+            ``Client.get_executor()``; None: threads here. ``num_threads`` examples are in flight; None: as many as the
+            executor works on at once. Workers need this package, and keys in their environment; limits such as
+            ``max_cost`` count an example when it is back. Proposals are made here.
     """
 
     trainset: Sequence[Example]
@@ -106,6 +112,7 @@ class Options:
     token_price: float = 0.0
     memory: str | os.PathLike[str] | None = None
     storage: Any = field(default=None, repr=False)  # its URL may hold a password
+    executor: Executor | None = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -154,6 +161,7 @@ class Options:
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):
             raise ConfigError(f"listeners={options.listeners!r}: a list of functions of an event is needed.")
+        check_executor(options.executor)
         return options
 
     @property

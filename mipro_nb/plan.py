@@ -181,7 +181,7 @@ def make_job(params: Params, student: Module, options: Options) -> Job:
     )
     task_model = _first(params.task_model, settings().lm)
     with context(lm=task_model):
-        workers = threads(params.num_threads, student)
+        workers = threads(params.num_threads, student, options.executor)
     teacher = checked_teacher(student, _first(options.teacher, params.teacher))
     demos = {"max_labeled": labeled, "threshold": params.metric_threshold, "max_errors": params.max_errors}
     bootstrapping = Bootstrapping(student, teacher, trainset, params.metric, **demos, frozen=tuple(options.freeze))

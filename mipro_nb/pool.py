@@ -13,6 +13,7 @@ from concurrent import futures
 from concurrent.futures.thread import ThreadPoolExecutor  # loaded now: what it registers for the end must be older
 from typing import Any, TypeVar
 
+from mipro_nb.elsewhere import Elsewhere, outside
 from mipro_nb.errors import check_range
 from mipro_nb.events import Event, Listener
 from mipro_nb.flow import Stopped, cancelled, checkpoint, go_ahead
@@ -33,6 +34,7 @@ class Pool:
         stop: asked again and again; a text ends the work with ``Stopped``.
         emit: gets the events that workers ``tell``, in the thread that waits.
         go: workers start nothing while it is cleared; None: there is no pause.
+        executor: of the user's: what a worker evaluates then goes there, and the worker waits; None: there is none.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Pool:
         stop: StopCheck = lambda: None,
         emit: Listener = lambda event: None,
         go: threading.Event | None = None,
+        executor: futures.Executor | None = None,
     ) -> None:
         check_range("num_threads", num_threads, 1)
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
         self._stop, self.emit, self._go = stop, emit, go
-        self._cancelled = threading.Event()
+        self._cancelled, self._left = threading.Event(), threading.Event()
+        self._outside = Elsewhere(executor, self._left) if executor is not None else None
         self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
         _live.add(self)
 
@@ -54,13 +58,14 @@ class Pool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if kind is not None:
-            self._cancelled.set()
+            self.end()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
         self._pass_on()
 
     def end(self) -> None:
-        """Let workers begin nothing more; from any thread."""
+        """Let workers begin nothing more, nor wait for an executor; from any thread."""
         self._cancelled.set()
+        self._left.set()
 
     def again(self) -> None:
         """Let work begin anew, after an end that was that of one stage only; nothing may be under way."""
@@ -106,6 +111,7 @@ class Pool:
         def start(item: T) -> R:
             cancelled.set(self._cancelled)
             go_ahead.set(self._go)
+            outside.set(self._outside)
             checkpoint()
             return work(item)
 

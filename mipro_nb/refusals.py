@@ -114,3 +114,18 @@ def without_keys(text: str, given: Mapping[str, Any]) -> str:
         if len(secret) >= 6:
             text = text.replace(secret, "***")
     return text
+
+
+def without_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out whatever looks like a key by its name, in nested values too; numbers (``max_tokens``) are none."""
+    return {
+        name: _without_secrets(value)
+        for name, value in given.items()
+        if value is None or isinstance(value, int | float) or not _names_a_secret(str(name))
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_secrets(value)
+    return [_without_secrets(part) for part in value] if isinstance(value, list | tuple) else value

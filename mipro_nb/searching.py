@@ -14,7 +14,8 @@ from mipro_nb.history import History
 from mipro_nb.module import Module
 from mipro_nb.past import Past
 from mipro_nb.pool import Pool
-from mipro_nb.scoring import ExampleResult, Metric, run_example
+from mipro_nb.remote import score_example
+from mipro_nb.scoring import ExampleResult, Metric
 from mipro_nb.search import Choice, Strategy, Work
 from mipro_nb.telling import Known, names_of, report
 
@@ -107,7 +108,7 @@ class Searching:
         trial, number = item
         if (known := self._past.result(False, trial.work.choice, number)) is not None:
             return known
-        return run_example(trial.program, number, self._data[number], self._metric, trace=False)
+        return score_example(trial.program, number, self._data[number], self._metric, trace=False)
 
     def _next_items(self) -> list[Item]:
         """Ask for rounds until enough are under way; tell of the oldest when all of it is in.

@@ -43,6 +43,7 @@ class FakeLM(LM):
     Raises:
         ConfigError: ``replies`` is a text alone.
 
+    With an ``executor`` ``replies`` must be a function that can be pickled; what workers ask isn't in ``prompts``.
     A prompt that the script doesn't know raises ``errors.UnknownPrompt`` (an AssertionError) with the prompt.
 
     >>> from mipro_nb.testing import FakeLM
@@ -67,6 +68,13 @@ class FakeLM(LM):
         self._counting = threading.Lock()
         self.prompts: list[Messages] = []
         self.sampling: list[dict[str, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_counting": None, "prompts": [], "sampling": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._counting = threading.Lock()
 
     @property
     def calls(self) -> int:

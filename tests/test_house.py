@@ -33,9 +33,12 @@ LAYERS = [
     # the optimizer
     [
         "control",
+        "elsewhere",
         "pool",
         "budget",
         "scoring",
+        "errand",
+        "remote",
         "telling",
         "evaluate",
         "bootstrap",

@@ -352,13 +352,37 @@ def test_keys_of_the_environment_are_not_shown_either(monkeypatch: pytest.Monkey
     assert "abcdef" not in str(raised.value)
 
 
-def test_an_lm_is_a_handle_copied_as_itself_and_never_pickled() -> None:
+def test_an_lm_is_a_handle_copied_as_itself() -> None:
     lm = LM("openai/some-model", api_key=KEY, cache=False)
     program = Predict("a -> b", lm=lm)
     assert copy.deepcopy(lm) is lm
+    assert copy.copy(lm) is lm
     assert program.deepcopy().lm is lm
-    with pytest.raises(TypeError, match="pickle"):
-        pickle.dumps(lm)
+
+
+def test_an_lm_travels_without_its_keys() -> None:
+    secret = {"extra_headers": {"X-Mine": KEY}, "azure_ad_token": KEY, "extra_body": {"auth": KEY, "top_k": 3}}
+    lm = LM(
+        "openai/some-model", temperature=0.5, api_key=KEY, api_base="http://here", max_completion_tokens=7, **secret
+    )
+    sent = pickle.dumps(lm)
+    assert KEY.encode() not in sent
+    twin = pickle.loads(sent)
+    assert (twin.model, twin.temperature, twin.more_options) == (
+        "openai/some-model",
+        0.5,
+        ("api_base", "extra_body", "max_completion_tokens"),
+    )
+    assert not twin.answered
+    assert LM.__getstate__(lm)["_extra"]["extra_body"] == {"top_k": 3}
+
+
+def test_what_an_lm_has_learned_travels_and_comes_back() -> None:
+    lm = LM("openai/some-model", cache=False)
+    twin = pickle.loads(pickle.dumps(lm))
+    twin.learn((True, ("temperature",)))
+    lm.learn(twin.learned)
+    assert lm.learned == pickle.loads(pickle.dumps(lm)).learned == (True, ("temperature",))
 
 
 def test_a_cancelled_wait_makes_no_further_try() -> None:
