@@ -14,6 +14,7 @@ from mipro_nb.errors import ConfigError, LMError, TooManyErrors
 from mipro_nb.evaluate import evaluate
 from mipro_nb.eventlog import EventLog
 from mipro_nb.flow import Stopped
+from mipro_nb.gate import Gate
 from mipro_nb.history import History
 from mipro_nb.module import Module
 from mipro_nb.opening import started
@@ -45,7 +46,8 @@ class Execution:
         self.remarks: list[str] = []
         self._stage: SearchStage | None = None
         self._judged: list[Choice] = []
-        self._paused = False
+        self._gate: Gate | None = None
+        self._paused = (False, "")  # and the reason
         self._rng = copy.copy(job.rng)  # a job may be run again
         self.emit = ev.Emitter([self.history, *listeners])
 
@@ -85,7 +87,7 @@ class Execution:
         try:
             if self.history.started is None:
                 self._announce()
-            with context(lm=self.job.task_model), through(self._traffic()), self._pool() as pool:
+            with context(lm=self.job.task_model), self._pool() as pool, through(self._traffic(pool)):
                 stages(pool)
             reason = "finished"
         except Stopped as stopped:
@@ -106,9 +108,21 @@ class Execution:
         self.emit(ev.RunFinished(reason))
         return program
 
-    def _traffic(self) -> Traffic:
-        """What stands between the run and its LMs."""
-        return Traffic()
+    def _traffic(self, pool: Pool) -> Traffic:
+        """What stands between the run and its LMs; the gate first, so that nothing is reserved while a call waits."""
+        self._gate = Gate(self.job.num_threads, self.job.options.max_outage, pool.tell)
+        return Traffic((self._gate,))
+
+    @property
+    def outage(self) -> str:
+        """Why the run has paused by itself, in words, or an empty text."""
+        return self._gate.reason if self._gate is not None else ""
+
+    def unpause(self) -> None:
+        """Go on; an LM that doesn't answer is tried at once."""
+        self.control.unpause()
+        if self._gate is not None:
+            self._gate.hurry()
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
@@ -130,13 +144,16 @@ class Execution:
 
     def _stop(self) -> str | None:
         """Return why to stop, if there is a reason; called again and again, so pauses are told here too."""
-        if self._paused != self.control.paused:
-            self._paused = self.control.paused
-            self.emit(ev.RunPaused(self._paused))
+        outage = "" if self.control.paused else self.outage
+        paused = (self.control.paused or bool(outage), outage)
+        if self._paused != paused:
+            self._paused = paused
+            self.emit(ev.RunPaused(*paused))
         cost, most = self.history.usage.cost, self.job.options.max_cost
         if most is not None and cost is not None and cost >= most:
             return f"max_cost=${most:g} is reached"
-        return self.control.stop_reason or self._asked()
+        given_up = self._gate.stop_reason if self._gate is not None else None
+        return self.control.stop_reason or given_up or self._asked()
 
     def _asked(self) -> str | None:
         check = self.job.options.stop

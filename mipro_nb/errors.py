@@ -26,6 +26,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+RATE_LIMIT, TIMEOUT = "rate limit", "timeout"  # kinds of LMUnavailable
+
 
 class MiproError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -80,9 +82,11 @@ class LMUnavailable(LMError):
 
     Attributes:
         retry_after: seconds that the server asked to wait; 0 if it didn't.
+        kind: ``RATE_LIMIT`` (429), ``TIMEOUT``, or empty for anything else.
     """
 
     retry_after: float = 0.0
+    kind: str = ""
 
 
 class LMRefused(LMError):

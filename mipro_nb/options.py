@@ -49,6 +49,8 @@ class Options:
         requires_permission_to_run: show the plan and ask before the first call: a prompt, or a Start button.
         max_cost: US dollars, above 0; the run ends with the best so far once they are spent. What is in flight then
             is still paid, at most one call per thread. None is no limit.
+        max_outage: seconds, above 0, that an LM which has answered before may fail to answer: the run pauses
+            meanwhile, tries again at growing intervals and goes on, or then ends with the best so far.
         listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
         run_dir: a directory, there already or to be made, that gets ``events.jsonl`` and ``program.json``.
@@ -80,6 +82,7 @@ class Options:
     seed: int | None = None
     requires_permission_to_run: bool = False
     max_cost: float | None = None
+    max_outage: float = 3600.0
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
     run_dir: str | os.PathLike[str] | None = None
@@ -113,6 +116,9 @@ class Options:
         cost = options.max_cost
         if cost is not None and not (isinstance(cost, int | float) and not isinstance(cost, bool) and cost > 0):
             raise ConfigError(f"max_cost={cost!r}: US dollars, a number above 0, or None, is needed.")
+        outage = options.max_outage
+        if isinstance(outage, bool) or not isinstance(outage, int | float) or not outage > 0:
+            raise ConfigError(f"max_outage={outage!r}: seconds, a number above 0, are needed. Nearest valid: 3600.")
         where = options.run_dir
         if where is not None:
             path = isinstance(where, str | os.PathLike)

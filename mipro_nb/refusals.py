@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
+from mipro_nb.errors import RATE_LIMIT, TIMEOUT, LMError, LMRefused, LMUnavailable, PromptRefused
 
 MISSING_KEY = re.compile(r"missing\b.{0,40}\b(api key|credentials)", re.IGNORECASE)
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH", "HEADERS")  # what such a thing's name holds
@@ -48,7 +48,15 @@ def translate(error: Exception, model: str, text: str, answered: bool) -> LMErro
         return PromptRefused(told) if answered else LMRefused(told)
     unavailable = LMUnavailable(f"{model} doesn't answer ({kind}): {text}")
     unavailable.retry_after = _retry_after(error)
+    unavailable.kind = _kind(kind, status)
     return unavailable
+
+
+def _kind(name: str, status: int | None) -> str:
+    """Return what fewer calls at a time would help against, or an empty text."""
+    if status == 429 or "RateLimit" in name:
+        return RATE_LIMIT
+    return TIMEOUT if status in (408, 504) or "Timeout" in name else ""
 
 
 def _retry_after(error: Exception) -> float:

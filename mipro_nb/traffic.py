@@ -30,11 +30,19 @@ class Attempt:
     answer: dict[str, Any] | None = None
 
 
+class Anew(Exception):
+    """A guard raises it for a try that isn't to count: the call begins anew, with all its retries."""
+
+
 class Guard(Protocol):
     """Stands around every try of every call of a run. Called from the threads that make the calls."""
 
     def around(self, attempt: Attempt) -> AbstractContextManager[None]:
-        """Enter before the try is sent: it may wait, or raise. On leaving, the answer or the error is there."""
+        """Enter before the try is sent: it may wait, or raise. On leaving, the answer or the error is there.
+
+        Raises:
+            Anew: this try isn't to count.
+        """
 
 
 class Answers(Protocol):

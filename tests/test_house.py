@@ -15,7 +15,7 @@ LAYERS = [
     ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
     ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
-    ["checks", "data", "cache", "flow", "usage", "traffic", "refusals", "local", "lm", "testing"],
+    ["checks", "data", "cache", "flow", "usage", "traffic", "gate", "refusals", "local", "lm", "testing"],
     # programs
     ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer
