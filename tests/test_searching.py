@@ -58,12 +58,11 @@ def test_an_example_that_failed_once_is_tried_again():
 
 def test_a_program_that_fails_throughout_ends_the_run():
     def dies(messages):
-        if is_proposal(messages) or is_description(messages):
-            return reply(messages)
         raise LMUnavailable("down")
 
+    asked = fake(model="fake/prompts")
     with pytest.raises(TooManyErrors, match="down"):
-        run(dies, max_bootstrapped_demos=0, max_errors=1000)
+        run(dies, max_bootstrapped_demos=0, max_errors=1000, prompt_model=asked)
 
 
 def test_a_stop_in_the_middle_of_a_round_keeps_what_came_in():
