@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mipro_nb import events as ev
 from mipro_nb import frames
 from mipro_nb.errors import LoadError, nearest
-from mipro_nb.eventlog import EVENTS, SURROGATES, to_line
+from mipro_nb.eventlog import EVENTS, SURROGATES, cut_off, to_line
 from mipro_nb.verdict import Verdict, interval, spread_of
 
 if TYPE_CHECKING:
@@ -151,6 +151,10 @@ class History:
                 self.concurrency[event.model] = event.limit
             case ev.RunExtended():
                 self._extend(event)
+            case ev.RunResumed():
+                self._hold(self.events[-2].at if len(self.events) > 1 else event.at)
+                self._go_on(event.at)
+                self.reason = None
 
     def _hold(self, at: float) -> None:
         self._held = at if self._held is None else self._held
@@ -212,6 +216,8 @@ class History:
             if event.score is not None and not trial.kind.startswith("test"):
                 self._scores.setdefault((trial.instructions, trial.demos), {})[event.example] = event.score
             return
+        if event.examples < trial.examples:  # a resumed run was stopped before it came as far again
+            return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
         if event.score is not None:
             scores = self._scores.get((trial.instructions, trial.demos)) or {}
@@ -237,6 +243,8 @@ class History:
 
     def _lead(self, event: ev.PosteriorUpdated) -> None:
         """The search names its leader: the best so far."""
+        if self.posterior is not None and event.evaluations < self.posterior.evaluations:  # as in ``_fold_trial``
+            return
         self.posterior = event
         leader = (event.instructions, event.demos)
         trial = next((one for one in self.trials if (one.instructions, one.demos) == leader), None)
@@ -356,6 +364,8 @@ class History:
         *complete, last = source.read_bytes().decode("utf-8-sig", "replace").split("\n")
         history = cls()
         for number, line in enumerate(complete, 1):
+            if cut_off(line, complete[number : number + 1]):
+                continue
             try:
                 history(ev.from_json(json.loads(line)))
             except (json.JSONDecodeError, LoadError) as error:

@@ -29,6 +29,8 @@ EVENTS = [
     ev.RunPaused(True, "the LM doesn't answer; next try in 2 s"),
     ev.ConcurrencyChanged(8, "openai/gpt-5-mini"),
     ev.RunExtended(5, 7),
+    ev.Wished(3, {"kind": "extend", "num_trials": 2}),
+    ev.RunResumed(),
     ev.TrialFinished(0, None, 0, 9),
     ev.PosteriorUpdated(
         (1,),

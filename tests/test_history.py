@@ -126,9 +126,32 @@ def test_a_run_directory_is_read_while_its_log_is_open(tmp_path):
         for event in RUN:
             log(event)
         assert History.read(tmp_path / "new" / "run").events == RUN
-    with EventLog(tmp_path / "new" / "run") as log:  # another run replaces it
+    with EventLog(tmp_path / "new" / "run") as log:
+        log(ev.RunResumed())
+    assert History.read(tmp_path / "new" / "run" / "events.jsonl").events == [*RUN, ev.RunResumed()]
+
+
+def test_the_half_line_of_a_crash_is_passed_over_where_a_resumed_run_went_on(tmp_path):
+    with EventLog(tmp_path) as log:
         log(STARTED)
-    assert History.read(tmp_path / "new" / "run" / "events.jsonl").events == [STARTED]
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"event": "Noted", "st')
+    assert History.read(tmp_path).events == [STARTED]
+    with EventLog(tmp_path) as log:
+        log(ev.RunResumed())
+        log(ev.Noted("x", "y"))
+    assert History.read(tmp_path).events == [STARTED, ev.RunResumed(), ev.Noted("x", "y")]
+
+
+def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
+    with EventLog(tmp_path) as log:
+        log(STARTED)
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"event": "Noted", "st\n')
+    with EventLog(tmp_path) as log:
+        log(ev.Noted("x", "y"))
+    with pytest.raises(LoadError, match="line 2"):
+        History.read(tmp_path)
 
 
 @pytest.mark.parametrize(
