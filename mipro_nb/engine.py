@@ -16,6 +16,7 @@ from mipro_nb.errors import ConfigError, LMError, TooManyErrors, WorkersLost
 from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
 from mipro_nb.funds import Funds, budget_of
+from mipro_nb.gate import Gate
 from mipro_nb.history import History
 from mipro_nb.jobrecord import memory_of, record_of
 from mipro_nb.mirroring import mirrored
@@ -52,7 +53,8 @@ class Execution:
         self.remarks: list[str] = []
         self._stage: SearchStage | None = None
         self._judged: list[Choice] = []
-        self._paused = False
+        self._gate: Gate | None = None
+        self._paused = (False, "")  # and the reason
         self._reached: str | None = None  # why a stage was cut short, so that later ones can be paid for
         self._rng = copy.copy(job.rng)  # a job may be run again
         self._home: RunDirectory | None = None
@@ -143,7 +145,7 @@ class Execution:
         try:
             if self.history.started is None:
                 self._announce()
-            with context(lm=self.job.task_model), through(self._traffic()), self._pool() as pool:
+            with context(lm=self.job.task_model), self._pool() as pool, through(self._traffic(pool)):
                 stages(pool)
             reason = "finished"
         except Stopped as stopped:
@@ -184,9 +186,21 @@ class Execution:
             missing = ev.Usage(paid.calls - told.calls, 0, max(0, prompt), max(0, completion), cost)
             self.emit(ev.LMUsed(ev.CUT_OFF, missing))
 
-    def _traffic(self) -> Traffic:
-        """What stands between the run and its LMs."""
-        return Traffic((self._budget,), self._home.journal if self._home is not None else None)
+    def _traffic(self, pool: Pool) -> Traffic:
+        """What stands between the run and its LMs; the gate first, so that nothing is reserved while a call waits."""
+        self._gate = Gate(self.job.num_threads, self.job.options.max_outage, pool.tell)
+        return Traffic((self._gate, self._budget), self._home.journal if self._home is not None else None)
+
+    @property
+    def outage(self) -> str:
+        """Why the run has paused by itself, in words, or an empty text."""
+        return self._gate.reason if self._gate is not None else ""
+
+    def unpause(self) -> None:
+        """Go on; an LM that doesn't answer is tried at once."""
+        self.control.unpause()
+        if self._gate is not None:
+            self._gate.hurry()
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go, self.job.options.executor)
@@ -220,10 +234,13 @@ class Execution:
     def _stop(self) -> str | None:
         """Return why to stop, if there is a reason; called again and again, so pauses and faults are told here too."""
         self._keep_up()
-        if self._paused != self.control.paused:
-            self._paused = self.control.paused
-            self.emit(ev.RunPaused(self._paused))
-        return self._budget.late() or self.control.stop_reason or self._asked()
+        outage = "" if self.control.paused else self.outage
+        paused = (self.control.paused or bool(outage), outage)
+        if self._paused != paused:
+            self._paused = paused
+            self.emit(ev.RunPaused(*paused))
+        given_up = self._gate.stop_reason if self._gate is not None else None
+        return self._budget.late() or self.control.stop_reason or given_up or self._asked()
 
     def _keep_up(self) -> None:
         """Keep on the disk how the run stands, and the best program so far; say what can't be kept."""

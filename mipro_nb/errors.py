@@ -27,6 +27,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+RATE_LIMIT, TIMEOUT = "rate limit", "timeout"  # kinds of LMUnavailable
+
 
 class MiproError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -87,10 +89,12 @@ class LMUnavailable(LMError):
         retry_after: seconds that the server asked to wait; 0 if it didn't.
         perhaps_billed: whether the server may have worked on the request, and may bill it: no answer came in time, or
             none that can be read.
+        kind: ``RATE_LIMIT`` (429), ``TIMEOUT``, or empty for anything else.
     """
 
     retry_after: float = 0.0
     perhaps_billed: bool = False
+    kind: str = ""
 
 
 class LMRefused(LMError):

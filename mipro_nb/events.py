@@ -252,9 +252,21 @@ class Noted(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPaused(Event):
-    """No new call is made from now on (``paused``), or work goes on (not ``paused``)."""
+    """No new call is made from now on (``paused``), or work goes on (not ``paused``).
+
+    ``reason`` says in words why a run pauses by itself, again and again as that changes; a person's pause has none.
+    """
 
     paused: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyChanged(Event):
+    """So many calls to a model (``limit``, 1 or more) may be in flight from now on; at first as many as threads."""
+
+    limit: int
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

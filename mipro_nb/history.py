@@ -78,6 +78,7 @@ class History:
             evaluated one; of equals the earliest, so that the baseline must be beaten. Trials that miss examples
             (failed calls) are compared on those that both were scored on.
         posterior: what the search makes of all results so far, a ``mipro_nb.events.PosteriorUpdated``, or None.
+        concurrency: by model, how many calls may be in flight, once that isn't the number of threads any more.
         banned: what people took out of the search, see ``mipro_nb.events.CandidateBanned``.
 
     >>> import mipro_nb as mn
@@ -106,6 +107,8 @@ class History:
         self._verdict: tuple[Verdict, tuple[tuple[int, ...], tuple[int, ...]] | None] | None = None
         self.reason: str | None = None
         self._held: float | None = None
+        self._why_held = ""
+        self.concurrency: dict[str, int] = {}
         self._idle: dict[str, float] = {}
         for event in events:
             self(event)
@@ -142,7 +145,10 @@ class History:
                 self.reason = event.reason
                 self._hold(event.at)
             case ev.RunPaused():
+                self._why_held = event.reason
                 self._hold(event.at) if event.paused else self._go_on(event.at)
+            case ev.ConcurrencyChanged():
+                self.concurrency[event.model] = event.limit
             case ev.RunExtended():
                 self._extend(event)
             case ev.RunResumed():
@@ -180,6 +186,11 @@ class History:
     def paused(self) -> bool:
         """Whether the run is paused."""
         return self._held is not None and self.reason is None
+
+    @property
+    def pause_reason(self) -> str:
+        """Why the run has paused by itself, in words; empty while it works, and in a pause that a person asked for."""
+        return self._why_held if self.paused else ""
 
     def working_seconds(self, now: float) -> float:
         """Seconds that the present stage has worked until ``now`` (since the epoch), pauses not counted.

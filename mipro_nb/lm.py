@@ -20,7 +20,7 @@ from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt, 
 from mipro_nb.events import Usage
 from mipro_nb.flow import ENDED, Stopped, cancelled, hold, refuse
 from mipro_nb.refusals import refused_parameter, translate, without_keys, without_secrets
-from mipro_nb.traffic import Attempt, guarded, traffic
+from mipro_nb.traffic import Anew, Attempt, guarded, traffic
 from mipro_nb.usage import book, note
 
 logger = logging.getLogger(__name__)
@@ -168,6 +168,11 @@ class LM:
         return self._answered.is_set()
 
     @property
+    def address(self) -> str:
+        """What tells servers apart: model and URL."""
+        return f"{self.model}@{self._api_base or ''}"
+
+    @property
     def concurrency(self) -> int:
         """How many calls in flight are worth it: the embedded LM's slots and one in waiting, else 16."""
         return local.SLOTS + 1 if self.is_local else 16
@@ -275,7 +280,7 @@ class LM:
         if self.is_local and self.model.endswith(".gguf"):
             path = local.weights(self.model.removeprefix(local.PREFIX))
             return f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
-        return f"{self.model}@{self._api_base or ''}"
+        return self.address
 
     def _sampling(
         self, schema: Mapping[str, Any] | None, temperature: float | None, rollout: int | None
@@ -313,14 +318,17 @@ class LM:
             sleep=tenacity.sleep_using_event(given_up),
             reraise=True,
         )
-        try:
-            answer: dict[str, Any] = retrying(once)
-        except LMUnavailable:
-            if given_up.is_set():  # a program that catches this must not pass for one that the LM has answered
-                refuse(Stopped(ENDED))
-            raise
-        self._answered.set()
-        return answer
+        while True:
+            try:
+                answer: dict[str, Any] = retrying(once)
+            except Anew:
+                continue
+            except LMUnavailable:
+                if given_up.is_set():  # a program that catches this must not pass for one that the LM has answered
+                    refuse(Stopped(ENDED))
+                raise
+            self._answered.set()
+            return answer
 
     def _wait(self, state: Any) -> float:
         """Exponential backoff with jitter, or what the server's Retry-After asks for if that is longer."""

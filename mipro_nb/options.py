@@ -60,6 +60,8 @@ class Options:
             LM's own ``max_tokens``.
         max_seconds: of wall time from the run's beginning, pauses included, above 0; no call begins later, those in
             flight come in.
+        max_outage: seconds, above 0, that an LM which has answered before may fail to answer: the run pauses
+            meanwhile, tries again at growing intervals and goes on, or then ends with the best so far.
         listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
         run_dir: the directory that the run is kept in; it is made if it isn't there. One that holds the same run, cut
@@ -103,6 +105,7 @@ class Options:
     max_calls: int | None = None
     max_tokens: int | None = None
     max_seconds: float | None = None
+    max_outage: float = 3600.0
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
     run_dir: str | os.PathLike[str] | Literal[False] | None = None
@@ -143,6 +146,9 @@ class Options:
         for name in ("max_calls", "max_tokens"):
             if getattr(options, name) is not None:
                 check_range(name, getattr(options, name), 1)
+        outage = options.max_outage
+        if isinstance(outage, bool) or not isinstance(outage, int | float) or not outage > 0:
+            raise ConfigError(f"max_outage={outage!r}: seconds, a number above 0, are needed. Nearest valid: 3600.")
         where = options.run_dir
         if where is not None and where is not False:
             path = isinstance(where, str | os.PathLike)

@@ -103,7 +103,7 @@ class PairedStrategy:
         if not works and more and self._tried_any:  # nothing is left to try: new candidates now
             self._waiting = True
             return ()
-        works = works or self._last()
+        works = works or self._last() or self._once_more()
         self._finished = not works and not self._flying
         return works
 
@@ -241,8 +241,20 @@ class PairedStrategy:
         new = self._results.open(choice, max(0, min(most, self._budget - self._spent)), up_to)
         if not new:
             return Work(-1, "partial", choice, (), ())
-        trial = self._results.place(choice)
         self._results.begin(choice, new)
+        return self._begun(choice, new)
+
+    def _once_more(self) -> tuple[Work, ...]:
+        """What failed for the program as it was given and for the leader is tried a last time before they are told."""
+        works: list[Work] = []
+        for choice in dict.fromkeys((self._baseline, self._leader())) if self._tried_any and not self._flying else ():
+            if missing := self._results.missing(choice):
+                self._results.begin_last(choice, missing)
+                works.append(self._begun(choice, missing))
+        return tuple(works)
+
+    def _begun(self, choice: Choice, new: tuple[int, ...]) -> Work:
+        trial = self._results.place(choice)
         self._spent += len(new)
         self._flying += 1
         met = self._results.met(choice)

@@ -17,6 +17,7 @@ from mipro_nb.scoring import ExampleResult
 from mipro_nb.search import Choice
 
 Key = tuple[bool, tuple[int, ...], tuple[int, ...], int]  # on the test set or not, instructions, demos, example
+OF_A_MOMENT = (ev.RunPaused, ev.ConcurrencyChanged)  # what doesn't come again when a run is repeated
 AROUND = (ev.LMUsed, ev.Noted)  # told just before an ExampleScored, they belong to it
 
 
@@ -84,7 +85,8 @@ class Past:
 
     def _keep(self, events: Iterable[ev.Event]) -> None:
         for event in events:
-            self._told[_line(event)].append(event)
+            if not isinstance(event, OF_A_MOMENT):
+                self._told[_line(event)].append(event)
 
     def retold(self, event: ev.Event) -> ev.Event:
         """Return the log's own record of an event, with its time, where it holds one; each once."""

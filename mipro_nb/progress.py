@@ -73,6 +73,8 @@ def summary_lines(history: History, now: float) -> list[str]:
     unit = " evaluations" if history.counts_examples and history.stage == "search" else ""
     count = f", {steps_done(history):,} of {stage.total:,}{unit}" if stage else ""
     lines = [f"{where}{count}; this stage: {duration_text(seconds_left(history, now))} left"]
+    if history.pause_reason:
+        lines.append(f"paused: {history.pause_reason}")
     if history.posterior is not None:
         lines += [f"best {outcome.best_text(history)}", outcome.gain_text(history)]
     elif history.baseline is not None and history.best is not None:
@@ -96,6 +98,7 @@ class TerminalProgress:
         self._console = target or console()
         self._history = History()
         self._live: Any = None
+        self._waits = False  # whether it was said that the run pauses by itself
         for event in past:
             self._fold(event)
         if self._history.started is not None and self._history.reason is None:
@@ -150,12 +153,21 @@ class TerminalProgress:
                 return self._posterior_line(event)
             case ev.Noted():
                 return f"  note: {_in_a_line(event.message)}"
+            case ev.RunPaused():
+                return self._pause_line(event)
             case ev.VerdictReached():
                 return f"verdict: {event.verdict}"
             case ev.RunFinished():
                 spent = f"{usage_text(self._history.usage)}; {duration_text(self._history.seconds)}"
                 return f"{_in_a_line(event.reason)}; {spent}"
         return None
+
+    def _pause_line(self, event: ev.RunPaused) -> str | None:
+        """Say once that an LM doesn't answer, and once that it does again."""
+        said, self._waits = self._waits, bool(event.reason)
+        if said == self._waits:
+            return None
+        return f"paused: {_in_a_line(event.reason)}" if self._waits else "the run goes on" if not event.paused else None
 
     def _posterior_line(self, event: ev.PosteriorUpdated) -> str:
         """One line a round: its trials, which go on again and again, have none of their own."""

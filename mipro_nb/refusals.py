@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
+from mipro_nb.errors import RATE_LIMIT, TIMEOUT, LMError, LMRefused, LMUnavailable, PromptRefused
 
 MISSING_KEY = re.compile(r"missing\b.{0,40}\b(api key|credentials)", re.IGNORECASE)
 SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH", "HEADERS")  # what such a thing's name holds
@@ -51,6 +51,7 @@ def translate(error: Exception, model: str, text: str, answered: bool) -> LMErro
     unavailable = LMUnavailable(f"{model} doesn't answer ({kind}): {text}")
     unavailable.retry_after = _retry_after(error)
     unavailable.perhaps_billed = _perhaps_billed(error, status)
+    unavailable.kind = _kind(kind, status)
     return unavailable
 
 
@@ -70,6 +71,13 @@ def _perhaps_billed(error: Exception, status: Any) -> bool:
             return False
         below = below.__cause__ or below.__context__
     return True
+
+
+def _kind(name: str, status: int | None) -> str:
+    """Return what fewer calls at a time would help against, or an empty text."""
+    if status == 429 or "RateLimit" in name:
+        return RATE_LIMIT
+    return TIMEOUT if status in (408, 504) or "Timeout" in name else ""
 
 
 def _retry_after(error: Exception) -> float:

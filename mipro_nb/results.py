@@ -91,6 +91,18 @@ class Results:
                 tries = self._tries[place, example] = self._tries.get((place, example), 0) + 1
                 self._state[place, rank] = OPEN if tries < TRIES else LOST
 
+    def missing(self, choice: Choice) -> tuple[int, ...]:
+        """Return the examples that failed for a combination and may have a last try, in order."""
+        place = self._place.get(choice)
+        failed = [example for (at, example), tries in self._tries.items() if at == place and tries <= TRIES]
+        ranks = sorted(rank for rank in self._rank[failed].tolist() if self._state[place, rank] in (OPEN, LOST))
+        return tuple(self._order[ranks].tolist())
+
+    def begin_last(self, choice: Choice, examples: Sequence[int]) -> None:
+        """Note that a combination is about to meet examples that failed, for the last time."""
+        self.begin(choice, examples)
+        self._tries |= {(self.place(choice), example): TRIES for example in examples}
+
     def forget(self, choice: Choice, examples: Iterable[int]) -> None:
         """Take back what was asked for and never run."""
         place = self.place(choice)

@@ -131,11 +131,15 @@ class Run(Record):
         if not self._over and not self._begun:
             return "waiting"
         if not self._over:
-            return "stopping" if self._control.stop_reason else "paused" if self._control.paused else "running"
+            return "stopping" if self._control.stop_reason else "paused" if self._paused else "running"
         reason = self.history.reason or ""
         if self.error is not None or reason.startswith("failed"):
             return "failed"
         return "finished" if reason == "finished" else "stopped"
+
+    @property
+    def _paused(self) -> bool:
+        return self._control.paused or bool(self._execution.outage)
 
     @property
     def program(self) -> Module:
@@ -195,8 +199,8 @@ class Run(Record):
         self._control.pause()
 
     def unpause(self) -> None:
-        """Go on after ``pause``."""
-        self._control.unpause()
+        """Go on after ``pause``. A run that waits for an LM which doesn't answer tries it at once."""
+        self._execution.unpause()
 
     def extend(self, num_trials: int = 10) -> None:
         """Try so many combinations more; a run that has ended goes on, and reaches its verdict anew.

@@ -24,6 +24,7 @@ class _Known:
     scores: dict[int, float] = field(default_factory=dict)
     means: list[float] = field(default_factory=list)
     full: bool = False
+    trial: int = -1  # of the last evaluation on everything
 
 
 class MiproStrategy:
@@ -45,6 +46,7 @@ class MiproStrategy:
         self._rng = rng if rng is not None else random.Random(seed)
         self._known: dict[Choice, _Known] = {}
         self._trials = 0
+        self._again: set[int] = set()  # trials that go on, for what failed in them
         self._asked, self._wanted = 0, schedule.num_trials
         self._space = self._distributions(optuna)
         sampler = optuna.samplers.TPESampler(
@@ -126,6 +128,7 @@ class MiproStrategy:
         known.scores.update(scores)
         held = [known.scores[example] for example in work.examples if example in known.scores]
         lost = bool(work.new) and not scores  # an outage: what was known before must not pass for this trial
+        lost = lost and work.trial not in self._again
         mean = None if lost or not held else _mean(held)
         if work.kind != "minibatch" and mean is not None:
             known.full = True  # after an outage it stays open, and the next full evaluation tries it again
@@ -163,10 +166,30 @@ class MiproStrategy:
                 if leader is not None:
                     score = yield self._trial("full", leader, everything)
                     self._book(leader, score)
+        yield from self._once_more()
+
+    def _once_more(self) -> Generator[Work, float | None, None]:
+        """What failed for the program as it was given, and then for the best one, is tried a last time."""
+        tried: set[Choice] = set()
+        while choice := next((one for one in (self._candidates.baseline, self._best()) if one not in tried), None):
+            tried.add(choice)
+            known = self._known.get(choice, _Known())
+            everything = tuple(range(self._schedule.examples))
+            missing = tuple(example for example in everything if example not in known.scores)
+            if known.full and missing:
+                kind = "baseline" if choice == self._candidates.baseline else "full"
+                self._again.add(known.trial)
+                yield Work(known.trial, kind, choice, everything, missing)
+
+    def _best(self) -> Choice:
+        """The fully evaluated combination of highest mean; of equals the first tried."""
+        full = {choice: _mean(list(known.scores.values())) for choice, known in self._known.items() if known.full}
+        return max(full, key=full.__getitem__, default=self._candidates.baseline)
 
     def _trial(self, kind: str, choice: Choice, examples: tuple[int, ...]) -> Work:
         known = self._known.setdefault(choice, _Known())
         work = Work(self._trials, kind, choice, examples, tuple(e for e in examples if e not in known.scores))
+        known.trial = known.trial if kind == "minibatch" else self._trials
         self._trials += 1
         return work
 

@@ -99,21 +99,40 @@ class Loopback:
         self._attempts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="loopback")
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        self._thread: threading.Thread | None = None
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Loopback:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.go_down()
+        if self._server.errors and raised[0] is None:
+            raise self._server.errors[0]
+
+    def _serve(self) -> None:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="loopback")
+        self._thread.start()
+
+    def go_down(self) -> None:
+        """Hang up, and refuse connections from now on."""
+        if self._thread is None:
+            return
         self.closing.set()
         self._server.shutdown()
         self._thread.join()
+        self._thread = None
         self._server.hang_up()
         self._server.server_close()  # waits for the threads of the connections
-        if self._server.errors and raised[0] is None:
-            raise self._server.errors[0]
+
+    def come_back(self) -> None:
+        """Answer again, at the same port."""
+        self.closing.clear()
+        errors, self._server = self._server.errors, _Server(self, self.port)
+        self._server.errors = errors
+        self._serve()
 
     def take(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[Request, Fault | None]:
         """Note a request and choose its fault."""
@@ -130,9 +149,10 @@ class Loopback:
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 128
+    allow_reuse_address = True  # it may come back
 
-    def __init__(self, owner: Loopback) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, owner: Loopback, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.owner = owner
         self.connections: set[socket.socket] = set()
         self.errors: list[BaseException] = []

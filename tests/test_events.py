@@ -26,6 +26,8 @@ EVENTS = [
     ev.ExampleScored(0, 4, 0.5, "", "half", "a: 1"),
     ev.ExampleScored(0, 5, 1.0, calls=({"predictor": "self", "inputs": {"q": "1"}, "replies": ["a: 1"]},)),
     ev.RunPaused(True),
+    ev.RunPaused(True, "the LM doesn't answer; next try in 2 s"),
+    ev.ConcurrencyChanged(8, "openai/gpt-5-mini"),
     ev.RunExtended(5, 7),
     ev.Wished(3, {"kind": "extend", "num_trials": 2}),
     ev.RunResumed(),

@@ -285,6 +285,20 @@ def test_an_extension_brings_the_search_back():
     assert history.working_seconds(111.0) == 1.0
 
 
+def test_a_run_that_pauses_by_itself_says_why():
+    history = search(ev.RunPaused(True, "the LM doesn't answer; next try in 1 s", at=10.0))
+    history(ev.RunPaused(True, "the LM doesn't answer; next try in 2 s", at=11.0))
+    assert history.pause_reason == "the LM doesn't answer; next try in 2 s"
+    assert history.working_seconds(500.0) == 10.0
+    history(ev.RunPaused(False, at=110.0))
+    assert (history.paused, history.pause_reason, history.working_seconds(120.0)) == (False, "", 20.0)
+
+
+def test_the_limit_of_calls_in_flight_is_the_last_that_was_told():
+    history = search(ev.ConcurrencyChanged(8, "some/model"), ev.ConcurrencyChanged(4, "some/model"))
+    assert history.concurrency == {"some/model": 4}
+
+
 def test_a_stop_while_paused_isnt_a_pause():
     history = search(ev.RunPaused(True, at=10.0), ev.RunFinished("stopped: as asked", at=11.0))
     assert not history.paused

@@ -26,7 +26,7 @@ def run(program=None, *, lm=None, train=None, optimizer=None, given_metric=metri
     optimizer = optimizer or mn.MIPROv2(given_metric)
     with mn.context(lm=lm or fake()):
         best = optimizer.compile(
-            program or mn.Predict("q -> a"), trainset=train or rows(30), listeners=[history], **options
+            program or mn.Predict("q -> a"), trainset=train or rows(30), **{"listeners": [history], **options}
         )
     return best, history
 
@@ -592,7 +592,7 @@ def test_an_outage_from_the_first_call_on_is_an_error_and_not_a_result():
         run(lm=fake(replies=down, num_retries=0), train=rows(4), max_bootstrapped_demos=0)
 
 
-def test_an_outage_after_the_baseline_returns_the_best_so_far_with_a_warning():
+def test_an_outage_after_the_baseline_that_lasts_too_long_returns_the_best_so_far():
     history = mn.History()
 
     def replies(messages):
@@ -600,10 +600,28 @@ def test_an_outage_after_the_baseline_returns_the_best_so_far_with_a_warning():
             raise LMUnavailable("the server is down")
         return reply(messages)
 
-    with mn.context(lm=fake(replies=replies, num_retries=0)), pytest.warns(UserWarning, match="server is down"):
-        best = mn.MIPROv2(metric).compile(mn.Predict("q -> a"), trainset=rows(30), listeners=[history])
-    assert history.reason.startswith("failed: ")
+    best, _ = run(lm=fake(replies=replies), max_outage=0.2, listeners=[history])
+    assert history.reason == "stopped: the LM has not answered for 0.2 s"
     assert best.signature.instructions == history.instructions[history.best.instructions[0]].text
+
+
+def test_a_service_of_the_program_that_is_down_returns_the_best_so_far_with_a_warning():
+    history = mn.History()
+
+    class Looking(mn.Module):
+        def __init__(self):
+            self.answer = mn.Predict("q -> a")
+
+        def forward(self, q):
+            if len([t for t in history.trials if t.finished]) > 3:
+                raise ConnectionError("the database is down")
+            return self.answer(q=q)
+
+    with mn.context(lm=fake()), pytest.warns(UserWarning, match="database is down"):
+        best = mn.MIPROv2(metric).compile(Looking(), trainset=rows(30), listeners=[history])
+    assert history.reason.startswith("failed: ")
+    text = best.predictors[0].signature.instructions
+    assert text == history.instructions[history.best.instructions[0]].text
 
 
 def test_missing_weights_end_the_run_at_the_first_call(tmp_path):

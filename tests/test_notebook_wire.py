@@ -214,6 +214,14 @@ def test_money_and_time_are_rounded_and_pauses_dont_count():
     assert status(history, now=520.0)["left"] == 60
 
 
+def test_a_pause_that_nobody_asked_for_is_explained_beside_the_state():
+    history = mn.History([ev.RunPaused(True, "the LM doesn't answer; next try in 8 s", at=10.0)])
+    told = status(history, "paused")
+    assert (told["state"], told["reason"]) == ("paused", "the LM doesn't answer; next try in 8 s")
+    history(ev.RunFinished("stopped: as asked", at=11.0))
+    assert status(history, "stopped")["reason"] == "stopped: as asked"
+
+
 def test_large_histories_stay_small_on_the_wire():
     history = histories.large(200, 100)
     tail = [wire.trial_row(trial) for trial in history.trials][-TAIL:]

@@ -39,6 +39,25 @@ def test_the_summary_names_stage_best_baseline_and_spend():
     ]
 
 
+OUT = "the LM doesn't answer; next try in 4 s"
+
+
+def test_a_pause_that_nobody_asked_for_is_explained():
+    history = searching()
+    history(ev.RunPaused(True, OUT))
+    assert summary_lines(history, now=120.0)[1] == f"paused: {OUT}"
+    history(ev.RunPaused(False))
+    assert not [line for line in summary_lines(history, now=120.0) if "paused" in line]
+
+
+def test_it_is_written_once_and_so_is_its_end():
+    out = io.StringIO()
+    progress = TerminalProgress(Console(file=out, width=200))
+    for event in (ev.RunPaused(True), ev.RunPaused(True, OUT), ev.RunPaused(True, "again"), ev.RunPaused(False)):
+        progress(event)
+    assert out.getvalue().splitlines() == [f"paused: {OUT}", "the run goes on"]
+
+
 def test_numbers_are_written_for_people():
     assert duration_text(59.6) == "1 min 00 s"
     assert duration_text(3.2) == "3 s"

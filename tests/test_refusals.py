@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mipro_nb.errors import LMError, LMRefused, LMUnavailable, PromptRefused
+from mipro_nb.errors import RATE_LIMIT, TIMEOUT, LMError, LMRefused, LMUnavailable, PromptRefused
 from mipro_nb.refusals import refused_parameter, translate, without_keys
 
 SENT = {"temperature": 0.0, "max_tokens": 5, "response_format": {}}
@@ -75,6 +75,23 @@ def test_every_error_has_its_place(error: Exception, kind: type[LMError]) -> Non
     assert type(found) is kind
     assert "some/model" in str(found)
     assert "the server's words" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (fault("RateLimitError", 429), RATE_LIMIT),
+        (fault("Timeout", 408), TIMEOUT),
+        (fault("APITimeoutError", None), TIMEOUT),
+        (fault("APIError", 504), TIMEOUT),
+        (fault("InternalServerError", 500), ""),
+        (fault("APIConnectionError", 500), ""),
+    ],
+)
+def test_what_fewer_calls_would_help_against_is_told_apart(error: Exception, kind: str) -> None:
+    found = translate(error, "some/model", "the server's words", answered=True)
+    assert isinstance(found, LMUnavailable)
+    assert found.kind == kind
 
 
 @pytest.mark.parametrize("status", [400, 422])

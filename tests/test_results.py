@@ -49,6 +49,20 @@ def test_what_failed_is_open_once_more():
     assert not results.exhausted(TWO)
 
 
+def test_what_failed_has_a_last_try():
+    results = Results(ORDER)
+    assert results.missing(ONE) == ()
+    results.begin(ONE, (3, 0, 1))
+    results.add(ONE, (3, 0, 1), {0: 1.0})
+    assert results.missing(ONE) == (3, 1)
+    results.begin_last(ONE, (3, 1))
+    assert results.missing(ONE) == (), "under way"
+    results.add(ONE, (3, 1), {1: 0.5})
+    assert results.missing(ONE) == (), "3 is lost, 1 is known"
+    assert results.known(ONE) == {0: 1.0, 1: 0.5}
+    assert results.open(ONE, 9, 4) == (2,)
+
+
 def test_what_was_never_run_is_no_failure():
     results = Results(ORDER)
     for _ in range(5):

@@ -271,17 +271,21 @@ def test_a_refused_key_comes_out_of_result():
     assert run.status == "failed"
 
 
-def test_an_outage_late_in_the_run_keeps_the_best_without_a_warning_from_a_thread():
-    gate = Gate(10**9)
+def test_a_failure_late_in_the_run_keeps_the_best_without_a_warning_from_a_thread():
+    lm = fake()
 
-    def dies(messages):
-        if gate.calls > 70:
-            raise LMUnavailable("down")
-        return gate(messages)
+    class Looking(mn.Module):
+        def __init__(self):
+            self.answer = mn.Predict("q -> a")
+
+        def forward(self, q):
+            if lm.calls > 70:
+                raise ConnectionError("the database is down")
+            return self.answer(q=q)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run = start(fake(replies=dies, num_retries=0), num_trials=30)
+        run = start(lm, Looking(), num_trials=30)
         assert run.result(PATIENCE) is not None
     assert run.status == "failed"
     assert run.history.best is not None
@@ -445,11 +449,10 @@ def test_max_cost_is_a_positive_number(wrong):
 
 def test_stop_in_an_outage_is_a_stop():
     """Calls that are being retried come back as not asked: that must not count as errors."""
-    down, refused = threading.Event(), []
+    down = threading.Event()
 
     def dies(messages):
         if down.is_set():
-            refused.append(1)
             raise LMUnavailable("down")
         return reply(messages)
 
@@ -459,11 +462,34 @@ def test_stop_in_an_outage_is_a_stop():
 
     lm = fake(replies=dies, retry_wait=30.0)
     run = start(lm, listeners=[breaks])
-    until(lambda: len(refused) > 15)  # more than max_errors
+    until(lambda: run.status == "paused" and run.history.paused)
+    assert run.history.pause_reason.startswith("the LM doesn't answer; next try in ")
+    assert f"paused: {run.history.pause_reason}" in repr(run)
     run.stop()
     run.result(PATIENCE)
     assert run.status == "stopped"
     assert run.history.reason == "stopped: as asked"
+
+
+def test_a_run_that_waits_for_its_lm_tries_it_at_once_when_a_person_says_so(monkeypatch):
+    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 1000.0)
+    back, recorder = threading.Event(), EventRecorder()
+
+    def dies(messages):
+        if recorder.of(ev.TrialStarted) and not back.is_set():
+            raise LMUnavailable("down")
+        return reply(messages)
+
+    run = start(fake(replies=dies), listeners=[recorder])
+    until(lambda: run.history.paused)
+    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 0.01)
+    run.pause()
+    until(lambda: recorder.of(ev.RunPaused)[-1] == ev.RunPaused(True))
+    back.set()
+    run.unpause()
+    run.result(PATIENCE)
+    assert run.status == "finished"
+    assert recorder.of(ev.RunPaused)[-1] == ev.RunPaused(False)
 
 
 def test_a_verdict_is_shown_only_beside_the_program_that_it_is_about():

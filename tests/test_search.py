@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,28 @@ def test_a_full_evaluation_lost_to_an_outage_is_tried_again() -> None:
             full.append((work.choice, mean))
     assert full[0][1] is None, "the scores of its minibatch pass for a full evaluation"
     assert full[1] == (full[0][0], 0.5)
+
+
+def test_what_failed_for_the_baseline_and_the_best_is_tried_a_last_time() -> None:
+    tries: Counter[tuple[Choice, int]] = Counter()
+
+    def score(choice: Choice, example: int) -> float | None:
+        tries[choice, example] += 1
+        late = example in (1, 2) and tries[choice, example] < 2
+        return None if late else float(choice.instructions[0] > 0)
+
+    played = run(MiproStrategy(candidates([20], []), schedule(1, None), 0), score)
+    baseline, best = (work.choice for work, _ in played[:2])
+    assert best != baseline
+    last = [(work.trial, work.kind, work.choice, work.new, mean) for work, mean in played[2:]]
+    assert last == [(0, "baseline", baseline, (1, 2), 0.0), (1, "full", best, (1, 2), 1.0)]
+
+
+def test_a_last_try_that_fails_too_leaves_the_score_as_it_was() -> None:
+    scores: Score = lambda choice, example: None if example < 2 else 0.5  # noqa: E731
+    played = run(MiproStrategy(candidates([1], []), schedule(1, None), 0), scores)
+    own = [(work.new, mean) for work, mean in played if work.trial == 0]
+    assert own == [(tuple(range(EXAMPLES)), 0.5), ((0, 1), 0.5)]
 
 
 # seeds

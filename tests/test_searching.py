@@ -57,14 +57,38 @@ def test_an_example_that_failed_once_is_tried_again():
     assert again[-1].score is not None
 
 
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_an_example_that_fails_for_long_has_a_last_try_before_the_score_counts(search):
+    history, own, failed = mn.History(), mn.Predict("q -> a").signature.instructions, []
+    one = next(e.example for e in run(search=search).of(ev.ExampleScored) if e.trial == 0)
+
+    def for_long(messages):
+        of_baseline = own in messages[0]["content"] and len(messages) == 2
+        asked = f"item {100 + one}" in messages[-1]["content"]
+        if of_baseline and asked and len(failed) < 2:
+            failed.append(messages)
+            raise LMUnavailable("hiccup")
+        return reply(messages)
+
+    recorder = run(for_long, [history], search=search)
+    baseline = history.baseline
+    lost = [e for e in recorder.of(ev.ExampleScored) if e.error]
+    assert {(e.trial, e.example) for e in lost} == {(baseline.number, one)}
+    assert len(lost) == len(failed) > 1
+    assert baseline.scored[one].score is not None
+    assert (baseline.examples, baseline.failed) == (len(baseline.scored), 0)
+    ends = [event for event in recorder.of(ev.TrialFinished) if event.trial == baseline.number]
+    assert ends[0].failed == 1
+    assert ends[-1].examples > ends[0].examples, "each end says how many examples the score stands on"
+
+
 def test_a_program_that_fails_throughout_ends_the_run():
     def dies(messages):
-        if is_proposal(messages) or is_description(messages):
-            return reply(messages)
         raise LMUnavailable("down")
 
+    asked = fake(model="fake/prompts")
     with pytest.raises(TooManyErrors, match="down"):
-        run(dies, max_bootstrapped_demos=0, max_errors=1000)
+        run(dies, max_bootstrapped_demos=0, max_errors=1000, prompt_model=asked)
 
 
 def test_a_stop_in_the_middle_of_a_round_keeps_what_came_in():

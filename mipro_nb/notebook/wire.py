@@ -70,7 +70,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "program": source.name,
         "predictors": list(started.predictors) if started else [],
         "state": state,
-        "reason": "; ".join(filter(None, (source.aside, history.reason if history.reason != state else ""))),
+        "reason": "; ".join(filter(None, (source.aside, _reason(history, state)))),
         "error": f"{type(source.error).__name__}: {source.error}" if source.error is not None else "",
         "plan": str(source.plan) if state == "waiting" and source.plan is not None else "",
         "stage": history.stage or "",
@@ -90,6 +90,11 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "pace": source.pace,
         "beat": beat,
     }
+
+
+def _reason(history: History, state: str) -> str:
+    """Why it has ended, or has paused by itself, unless the state says it."""
+    return history.pause_reason or ("" if history.reason in (None, state) else history.reason)
 
 
 def _stages(history: History, plan: Plan | None) -> list[dict[str, Any]]:
