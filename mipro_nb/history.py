@@ -6,28 +6,38 @@ events live (it is a Listener), or read a finished run with ``History.read``.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
-from mipro_nb import frames
+from mipro_nb import frames, reading
 from mipro_nb.errors import LoadError, nearest
+from mipro_nb.eventlist import HELD, EventList, ExampleRecord
 from mipro_nb.eventlog import EVENTS, SURROGATES, to_line
 from mipro_nb.verdict import Verdict, interval, spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger(__name__)
 
 DAMAGED = (ValueError, TypeError, AttributeError, RecursionError)  # what a line that is no event makes Python say
+CUT = (
+    "%s: the last line is cut off, as a crash or a full disk leaves it, or is being written; it is dropped. "
+    "%s events before it are read."
+)
+TURNS = (ev.StageStarted, ev.RunPaused, ev.RunFinished, ev.RunExtended)
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
+
+
+Choice = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(slots=True)
@@ -40,7 +50,7 @@ class TrialRecord:
         low, high: the score's 95% interval, see ``verdict.interval``; ``spread`` as there.
         best_so_far: the score of the best full trial when this one finished; with a posterior, its leader's mean while
             this was the newest trial.
-        scored: per example id the latest ExampleScored of this trial.
+        scored: per example id this trial's latest result, an ``ExampleRecord``.
     """
 
     number: int
@@ -57,7 +67,12 @@ class TrialRecord:
     failed: int = 0
     best_so_far: float | None = None
     finished: bool = False
-    scored: dict[int, ev.ExampleScored] = field(default_factory=dict)
+    scored: dict[int, ExampleRecord] = field(default_factory=dict)
+
+    @property
+    def choice(self) -> Choice:
+        """The combination: its instructions and demos."""
+        return self.instructions, self.demos
 
 
 class History:
@@ -69,7 +84,7 @@ class History:
         events: to begin with, see ``mipro_nb.events``.
 
     Attributes:
-        events: all of them, in order.
+        events: all of them, in order; a list that reads those of long ago from the run's log.
         started, stages, bootstrap_attempts, demo_sets, instructions, notes, reason: as the events told.
         trials_by_number: every trial by its number, those on the test set too.
         usage_by_stage: LM calls, tokens and US dollars by stage, see ``mipro_nb.events.Usage``.
@@ -78,6 +93,8 @@ class History:
             evaluated one; of equals the earliest, so that the baseline must be beaten. Trials that miss examples
             (failed calls) are compared on those that both were scored on.
         posterior: what the search makes of all results so far, a ``mipro_nb.events.PosteriorUpdated``, or None.
+        turns: the events at which work began, stopped or changed, each with ``latest`` as of then.
+        latest: the latest time of an event, in seconds since the epoch.
         banned: what people took out of the search, see ``mipro_nb.events.CandidateBanned``.
 
     >>> import mipro_nb as mn
@@ -89,7 +106,7 @@ class History:
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
-        self.events: list[ev.Event] = []
+        self.events = EventList()
         self.started: ev.RunStarted | None = None
         self.stages: dict[str, ev.StageStarted] = {}
         self.usage_by_stage: dict[str, ev.Usage] = {}
@@ -97,16 +114,19 @@ class History:
         self.demo_sets: list[ev.DemosBootstrapped] = []
         self.instructions: list[ev.InstructionProposed] = []
         self.trials_by_number: dict[int, TrialRecord] = {}
-        self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, float]] = {}
+        self._by_choice: dict[Choice, list[int]] = {}  # the search's trials, by number
+        self._newest: int | None = None  # trial of the search
         self.baseline: TrialRecord | None = None
         self.best: TrialRecord | None = None
         self.posterior: ev.PosteriorUpdated | None = None
         self.banned: list[ev.CandidateBanned] = []
         self.notes: list[ev.Noted] = []
-        self._verdict: tuple[Verdict, tuple[tuple[int, ...], tuple[int, ...]] | None] | None = None
+        self._verdict: tuple[Verdict, Choice | None] | None = None
         self.reason: str | None = None
         self._held: float | None = None
         self._idle: dict[str, float] = {}
+        self.latest = 0.0
+        self.turns: list[tuple[ev.Event, float]] = []
         for event in events:
             self(event)
 
@@ -115,21 +135,31 @@ class History:
         if isinstance(event, ev.RunStarted) and self.started is not None:
             self.__init__()  # type: ignore[misc]
         self.events.append(event)
+        self._fold(event, len(self.events) - 1)
+
+    def _fold(self, event: ev.Event, number: int) -> None:
+        self.latest = max(self.latest, event.at)
+        if isinstance(event, TURNS):
+            self.turns.append((event, self.latest))
         match event:
             case ev.RunStarted():
                 self.started = event
             case ev.StageStarted():
                 self.stages[event.stage] = event
             case ev.LMUsed():
-                self.usage_by_stage[event.stage] = self.usage_by_stage.get(event.stage, ev.Usage()) + event.usage
+                self._spend(event.stage, event.usage)
             case ev.ExampleBootstrapped():
                 self.bootstrap_attempts.append(event)
             case ev.DemosBootstrapped():
                 self.demo_sets.append(event)
             case ev.InstructionProposed():
                 self.instructions.append(event)
-            case ev.TrialStarted() | ev.ExampleScored() | ev.TrialFinished():
-                self._fold_trial(event)
+            case ev.ExampleScored():
+                self._score(event.trial, event.example, event.score, number)
+            case ev.TrialStarted():
+                self._start_trial(event)
+            case ev.TrialFinished():
+                self._finish_trial(event)
             case ev.PosteriorUpdated():
                 self._lead(event)
             case ev.CandidateBanned():
@@ -168,8 +198,8 @@ class History:
         """The judgement on the sealed test set, a ``mipro_nb.verdict.Verdict``; None unless about the best program."""
         return self._verdict[0] if self._verdict is not None and self._verdict[1] == self._chosen() else None
 
-    def _chosen(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        return (self.best.instructions, self.best.demos) if self.best is not None else None
+    def _chosen(self) -> Choice | None:
+        return self.best.choice if self.best is not None else None
 
     @property
     def paused(self) -> bool:
@@ -185,27 +215,31 @@ class History:
         until = self._held if self._held is not None else now
         return max(0.0, until - stage.at - self._idle.get(stage.stage, 0.0)) if stage else 0.0
 
-    def _fold_trial(self, event: ev.TrialStarted | ev.ExampleScored | ev.TrialFinished) -> None:
-        if isinstance(event, ev.TrialStarted):
-            before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
-            self.trials_by_number[event.trial] = TrialRecord(
-                event.trial, event.kind, event.instructions, event.demos, event.examples, event.new
-            )
-            if before is not None:
-                self._go_on_with(self.trials_by_number[event.trial], before)
-            self._mark_best(self.trials_by_number[event.trial])
-            return
+    def _spend(self, stage: str, usage: ev.Usage) -> None:
+        before = self.usage_by_stage.get(stage)
+        self.usage_by_stage[stage] = usage if before is None else before + usage
+
+    def _score(self, trial: int, example: int, score: float | None, number: int) -> None:
+        """Take the result of an example, which the event with this number told."""
+        self.trials_by_number[trial].scored[example] = ExampleRecord(example, score, self.events, number)
+
+    def _start_trial(self, event: ev.TrialStarted) -> None:
+        before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
+        trial = TrialRecord(event.trial, event.kind, event.instructions, event.demos, event.examples, event.new)
+        self.trials_by_number[event.trial] = trial
+        if before is not None:
+            self._go_on_with(trial, before)
+        elif not trial.kind.startswith("test"):
+            self._by_choice.setdefault(trial.choice, []).append(trial.number)
+            self._newest = trial.number
+        self._mark_best(trial)
+
+    def _finish_trial(self, event: ev.TrialFinished) -> None:
         trial = self.trials_by_number[event.trial]
-        if isinstance(event, ev.ExampleScored):
-            trial.scored[event.example] = event
-            if event.score is not None and not trial.kind.startswith("test"):
-                self._scores.setdefault((trial.instructions, trial.demos), {})[event.example] = event.score
-            return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
         if event.score is not None:
-            scores = self._scores.get((trial.instructions, trial.demos)) or {}
-            own = {**(scores if not trial.kind.startswith("test") else {}), **_scores(trial)}
-            trial.spread = spread_of(own.values())
+            scores = self.scores_of(trial) if not trial.kind.startswith("test") else {}
+            trial.spread = spread_of({**scores, **_scores(trial)}.values())
             trial.low, trial.high = interval(event.score, event.examples, trial.spread)
         full = trial.kind in ev.FULL and trial.score is not None and self.posterior is None
         if full and (self.best is None or self._beats(trial, self.best)):
@@ -217,7 +251,7 @@ class History:
 
     def _go_on_with(self, trial: TrialRecord, before: TrialRecord) -> None:
         """A trial goes on, cut off by a stop or with more examples: what it has brought so far stays."""
-        trial.scored.update(before.scored)
+        trial.scored = before.scored
         trial.new += len(before.scored)
         trial.score, trial.low, trial.high, trial.spread = before.score, before.low, before.high, before.spread
         trial.examples, trial.failed, trial.best_so_far = before.examples, before.failed, before.best_so_far
@@ -227,16 +261,15 @@ class History:
     def _lead(self, event: ev.PosteriorUpdated) -> None:
         """The search names its leader: the best so far."""
         self.posterior = event
-        leader = (event.instructions, event.demos)
-        trial = next((one for one in self.trials if (one.instructions, one.demos) == leader), None)
-        self.best = trial or self.best
-        for one in self.trials[-1:]:
-            self._mark_best(one)
+        trials = self.trials_of((event.instructions, event.demos))
+        self.best = trials[0] if trials else self.best
+        if self._newest is not None:
+            self._mark_best(self.trials_by_number[self._newest])
 
     def _mark_best(self, trial: TrialRecord) -> None:
         if self.posterior is None:
             trial.best_so_far = self.best.score if self.best is not None else None
-        elif trial.best_so_far is None or trial is self.trials[-1]:  # that an older trial goes on is no news of it
+        elif trial.best_so_far is None or trial.number == self._newest:  # that an older trial goes on is no news of it
             trial.best_so_far = self.posterior.score["mean"]
 
     @property
@@ -275,7 +308,11 @@ class History:
 
     def scores_of(self, trial: TrialRecord) -> dict[int, float]:
         """Return the scores by example id of a trial's combination, from whichever trial they came."""
-        return dict(self._scores.get((trial.instructions, trial.demos), {}))
+        return {example: score for one in self.trials_of(trial.choice) for example, score in _scores(one).items()}
+
+    def trials_of(self, choice: Choice) -> list[TrialRecord]:
+        """Return the search's trials of a combination, in order."""
+        return [self.trials_by_number[number] for number in list(self._by_choice.get(choice, ()))]
 
     @property
     def usage(self) -> ev.Usage:
@@ -320,42 +357,82 @@ class History:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the events as JSON lines, which ``read`` reads; a file that is there is replaced."""
-        with open(path, "w", encoding="utf-8", errors=SURROGATES) as file:
+        target = Path(path)
+        part = target.with_name(f"{target.name}.part") if self.events.lie_in(target) else target
+        with part.open("w", encoding="utf-8", errors=SURROGATES) as file:
             file.writelines(to_line(event) for event in self.events)
+        if part != target:
+            part.replace(target)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> History:
-        """Read a run directory, or the JSON lines in it; a half line at the end (a crash) is dropped.
+        """Read a run directory, or the JSON lines in it; a half line at the end (a crash) is dropped, with a warning.
+
+        Of a long log the texts of the examples stay in the file, and are read when somebody looks at them.
 
         Raises:
             LoadError: no such file, or a line that is no event, with its number.
         """
-        if not isinstance(path, str | os.PathLike):
-            raise LoadError(f"path={path!r:.200}: a run directory, or the {EVENTS} in it, is needed.")
-        source = Path(path).expanduser()
-        try:
-            source = source / EVENTS if source.is_dir() else source
-            there = source.is_file()
-        except (OSError, ValueError) as error:  # a name that no file can have
-            raise LoadError(f"path={str(path)!r:.200} can't be read: {error}") from error
-        if not there:
-            close = nearest(source.name, [near.name for near in source.parent.glob("*")])
-            raise LoadError(f"{source} doesn't exist: the events of a run are needed.{close}")
-        # split at \n alone: a text may hold other characters that count as ends of lines
-        *complete, last = source.read_bytes().decode("utf-8-sig", "replace").split("\n")
+        source = _source(path)
         history = cls()
-        for number, line in enumerate(complete, 1):
+        take = history._take if source.stat().st_size <= HELD else history._skim
+        parse = reading.parser()
+        for number, (start, line) in enumerate(reading.lines(source), 1):
+            whole = line.endswith(b"\n")
             try:
-                history(ev.from_json(json.loads(line)))
-            except (json.JSONDecodeError, LoadError) as error:
-                raise LoadError(f"{source}, line {number}: {error}") from error
-            except KeyError as error:
-                raise LoadError(f"{source}, line {number}: trial {error} was never started.") from error
-            except DAMAGED as error:
-                raise LoadError(f"{source}, line {number}: {type(error).__name__}: {error}") from error
-        with contextlib.suppress(LoadError, KeyError, *DAMAGED):  # the half line that a crash leaves
-            history(ev.from_json(json.loads(last)))
+                take(parse(line), source, start, start + len(line))
+            except (LoadError, KeyError, *DAMAGED) as error:
+                if whole:
+                    raise LoadError(f"{source}, line {number}: {history._wrong(error)}") from error
+                if line.strip():
+                    logger.warning(CUT, source, f"{len(history.events):,}")
         return history
+
+    def _take(self, told: Any, path: Path, start: int, end: int) -> None:
+        """Fold a line in, and keep its event."""
+        self(ev.from_json(told))
+        self.events.placed(path, start, end)
+
+    def _skim(self, told: Any, path: Path, start: int, end: int) -> None:
+        """Fold a line of a long log in, and leave its event there; of the commonest events none is made."""
+        number = len(self.events)
+        if reading.is_scored(told):
+            self._score(told["trial"], told["example"], told["score"], number)
+            self.latest = max(self.latest, told["at"])
+        elif reading.is_used(told):
+            self._spend(told["stage"], ev.Usage(**told["usage"]))
+            self.latest = max(self.latest, told["at"])
+        else:
+            event = ev.from_json(told)
+            if isinstance(event, ev.RunStarted) and self.started is not None:
+                self.__init__()  # type: ignore[misc]
+                number = 0
+            self._fold(event, number)
+        self.events.skip(path, start, end)
+
+    def _wrong(self, error: Exception) -> str:
+        """Say what is wrong with a line."""
+        if isinstance(error, KeyError):
+            return f"trial {error} was never started."
+        if isinstance(error, LoadError):
+            return f"{error}{reading.writer_text(self.started)}"
+        return str(error) if isinstance(error, json.JSONDecodeError) else f"{type(error).__name__}: {error}"
+
+
+def _source(path: str | os.PathLike[str]) -> Path:
+    """Return the log that a path means, or raise LoadError."""
+    if not isinstance(path, str | os.PathLike):
+        raise LoadError(f"path={path!r:.200}: a run directory, or the {EVENTS} in it, is needed.")
+    source = Path(path).expanduser()
+    try:
+        source = source / EVENTS if source.is_dir() else source
+        there = source.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise LoadError(f"path={str(path)!r:.200} can't be read: {error}") from error
+    if not there:
+        close = nearest(source.name, [near.name for near in source.parent.glob("*")])
+        raise LoadError(f"{source} doesn't exist: the events of a run are needed.{close}")
+    return source
 
 
 def _scores(trial: TrialRecord) -> dict[int, float]:

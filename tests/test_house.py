@@ -12,7 +12,8 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 # a module imports only from the lines above its own, or from earlier in its line
 LAYERS = [
     # values
-    ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "eventlog"],
+    ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "reading"],
+    ["eventlist", "eventlog"],
     ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
     ["checks", "data", "cache", "flow", "usage", "traffic", "refusals", "local", "lm", "testing"],
@@ -75,7 +76,7 @@ HOMES = {
     "tenacity": {"lm"},
     "json_repair": {"replies"},
     "pydantic": {"fieldtypes", "adapter"},
-    "pydantic_core": {"fieldtypes"},
+    "pydantic_core": {"fieldtypes", "reading"},
     "ipywidgets": {"notebook"},
     "anywidget": {"notebook"},
     "traitlets": {"notebook"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mipro_nb import events as ev
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook import charts, ledger, listings, recipe, sections
 from mipro_nb.notebook.closeup import baseline_of, label
@@ -127,9 +127,7 @@ def _closeup(history: History, one: Compared, room: Room) -> Details:
     return Details(f"no. {number}: {scores[0]} → {scores[1]}, {label(was)}", (Beside(names, *sides),))
 
 
-def _side(
-    history: History, trial: TrialRecord | None, result: ev.ExampleScored | None, room: Room
-) -> tuple[Block, ...]:
+def _side(history: History, trial: TrialRecord | None, result: ExampleRecord | None, room: Room) -> tuple[Block, ...]:
     if trial is None or result is None:
         return ()
     told = []

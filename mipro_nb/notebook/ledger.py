@@ -32,15 +32,15 @@ def seconds_by_stage(history: History) -> dict[str, float]:
     """Return the seconds that each stage worked, pauses not counted."""
     found: dict[str, float] = {}
     stage, last, works = "", 0.0, False
-    for event in history.events:
+    for turn, at in [*history.turns, (None, history.latest)]:
         if works and stage:
-            found[stage] = found.get(stage, 0.0) + max(0.0, event.at - last)
-        last = max(last, event.at)
-        match event:
+            found[stage] = found.get(stage, 0.0) + at - last
+        last = at
+        match turn:
             case ev.StageStarted():
-                stage, works = event.stage, True
+                stage, works = turn.stage, True
             case ev.RunPaused():
-                works = not event.paused
+                works = not turn.paused
             case ev.RunFinished():
                 works = False
             case ev.RunExtended():
