@@ -73,12 +73,15 @@ class Execution:
         where = self.job.options.run_dir
         if where is None:
             return self._kept(stages)
-        with EventLog(where, self.history.events if more else None) as log:
+        with EventLog(where, self.history.events if more else None, self._placed) as log:
             self.emit.add(log)
             try:
                 return self._kept(stages, log.directory)
             finally:
                 self.emit.remove(log)
+
+    def _placed(self, path: Path, start: int, end: int) -> None:
+        self.history.events.placed(path, start, end)  # so that those of a long run needn't stay in memory
 
     def _kept(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""

@@ -52,16 +52,19 @@ class EventList(Sequence[ev.Event]):
         self._starts.append(start)
         first, held = self._held
         if end - self._starts[first] > 2 * HELD:
-            self._opened()
+            try:
+                self._opened()
+            except OSError:  # it was moved, or may not be read: the events stay in memory
+                return
             while end - self._starts[first] > HELD and first + 1 < len(self._starts):
                 first += 1
             self._held = first, held[first - len(self) :]
 
     def skip(self, path: Path, start: int, end: int) -> None:
         """Add an event that is left in its log. All events before it must be left there too."""
-        self._path, self._end = path, end
-        self._starts.append(start)
-        self._held = len(self._starts), []
+        starts = self._starts
+        starts.append(start)
+        self._path, self._end, self._held = path, end, (len(starts), [])
 
     def lie_in(self, path: Path) -> bool:
         """Whether some events must be read from this file."""

@@ -21,7 +21,7 @@ from mipro_nb import frames, reading
 from mipro_nb.errors import LoadError, nearest
 from mipro_nb.eventlist import HELD, EventList, ExampleRecord
 from mipro_nb.eventlog import EVENTS, SURROGATES, to_line
-from mipro_nb.verdict import Verdict, interval, spread_of
+from mipro_nb.verdict import BOOLEANS, Verdict, interval, spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,7 @@ class TrialRecord:
         low, high: the score's 95% interval, see ``verdict.interval``; ``spread`` as there.
         best_so_far: the score of the best full trial when this one finished; with a posterior, its leader's mean while
             this was the newest trial.
+        graded: whether a score is neither 0 nor 1.
         scored: per example id this trial's latest result, an ``ExampleRecord``.
     """
 
@@ -67,7 +68,8 @@ class TrialRecord:
     failed: int = 0
     best_so_far: float | None = None
     finished: bool = False
-    scored: dict[int, ExampleRecord] = field(default_factory=dict)
+    graded: bool = False
+    scored: dict[int, ExampleRecord] = field(default_factory=dict, repr=False)
 
     @property
     def choice(self) -> Choice:
@@ -87,7 +89,6 @@ class History:
         events: all of them, in order; a list that reads those of long ago from the run's log.
         started, stages, bootstrap_attempts, demo_sets, instructions, notes, reason: as the events told.
         trials_by_number: every trial by its number, those on the test set too.
-        usage_by_stage: LM calls, tokens and US dollars by stage, see ``mipro_nb.events.Usage``.
         baseline: the full evaluation of the program as it was given, a ``TrialRecord``, or None before it is finished.
         best: the best trial so far, a ``TrialRecord``, or None. With a ``posterior`` its leader. Else the best fully
             evaluated one; of equals the earliest, so that the baseline must be beaten. Trials that miss examples
@@ -109,7 +110,7 @@ class History:
         self.events = EventList()
         self.started: ev.RunStarted | None = None
         self.stages: dict[str, ev.StageStarted] = {}
-        self.usage_by_stage: dict[str, ev.Usage] = {}
+        self._spent: dict[str, tuple[int, int, int, int, float | None]] = {}  # fields of Usage, by stage
         self.bootstrap_attempts: list[ev.ExampleBootstrapped] = []
         self.demo_sets: list[ev.DemosBootstrapped] = []
         self.instructions: list[ev.InstructionProposed] = []
@@ -137,6 +138,10 @@ class History:
         self.events.append(event)
         self._fold(event, len(self.events) - 1)
 
+    def become(self, other: History) -> None:
+        """Tell from now on what another history tells; both then share all that they know."""
+        vars(self).update(vars(other))
+
     def _fold(self, event: ev.Event, number: int) -> None:
         self.latest = max(self.latest, event.at)
         if isinstance(event, TURNS):
@@ -147,7 +152,9 @@ class History:
             case ev.StageStarted():
                 self.stages[event.stage] = event
             case ev.LMUsed():
-                self._spend(event.stage, event.usage)
+                used = event.usage
+                tokens = used.prompt_tokens, used.completion_tokens
+                self._spend(event.stage, used.calls, used.cached_calls, *tokens, used.cost)
             case ev.ExampleBootstrapped():
                 self.bootstrap_attempts.append(event)
             case ev.DemosBootstrapped():
@@ -215,13 +222,19 @@ class History:
         until = self._held if self._held is not None else now
         return max(0.0, until - stage.at - self._idle.get(stage.stage, 0.0)) if stage else 0.0
 
-    def _spend(self, stage: str, usage: ev.Usage) -> None:
-        before = self.usage_by_stage.get(stage)
-        self.usage_by_stage[stage] = usage if before is None else before + usage
+    def _spend(
+        self, stage: str, calls: int, cached_calls: int, prompt_tokens: int, completion_tokens: int, cost: float | None
+    ) -> None:
+        """Add to a stage's use; as plain numbers, since a long run has millions of such additions."""
+        a, b, c, d, dollars = self._spent.get(stage, (0, 0, 0, 0, 0.0))
+        together = dollars + cost if dollars is not None and cost is not None else None
+        self._spent[stage] = a + calls, b + cached_calls, c + prompt_tokens, d + completion_tokens, together
 
     def _score(self, trial: int, example: int, score: float | None, number: int) -> None:
         """Take the result of an example, which the event with this number told."""
-        self.trials_by_number[trial].scored[example] = ExampleRecord(example, score, self.events, number)
+        taken = self.trials_by_number[trial]
+        taken.scored[example] = ExampleRecord(example, score, self.events, number)
+        taken.graded = taken.graded or (score is not None and score not in BOOLEANS)
 
     def _start_trial(self, event: ev.TrialStarted) -> None:
         before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
@@ -238,8 +251,7 @@ class History:
         trial = self.trials_by_number[event.trial]
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
         if event.score is not None:
-            scores = self.scores_of(trial) if not trial.kind.startswith("test") else {}
-            trial.spread = spread_of({**scores, **_scores(trial)}.values())
+            trial.spread = self._spread(trial)
             trial.low, trial.high = interval(event.score, event.examples, trial.spread)
         full = trial.kind in ev.FULL and trial.score is not None and self.posterior is None
         if full and (self.best is None or self._beats(trial, self.best)):
@@ -249,9 +261,16 @@ class History:
         self._mark_best(trial)
         trial.finished = True
 
+    def _spread(self, trial: TrialRecord) -> float | None:
+        """Return the spread of the scores of a trial's combination; on the test set of the trial's own."""
+        together = [trial] if trial.kind.startswith("test") else [*self.trials_of(trial.choice), trial]
+        if not any(one.graded for one in together):  # most often so: then no score is looked at again
+            return None
+        return spread_of({example: score for one in together for example, score in _scores(one).items()}.values())
+
     def _go_on_with(self, trial: TrialRecord, before: TrialRecord) -> None:
         """A trial goes on, cut off by a stop or with more examples: what it has brought so far stays."""
-        trial.scored = before.scored
+        trial.scored, trial.graded = before.scored, before.graded
         trial.new += len(before.scored)
         trial.score, trial.low, trial.high, trial.spread = before.score, before.low, before.high, before.spread
         trial.examples, trial.failed, trial.best_so_far = before.examples, before.failed, before.best_so_far
@@ -315,9 +334,14 @@ class History:
         return [self.trials_by_number[number] for number in list(self._by_choice.get(choice, ()))]
 
     @property
+    def usage_by_stage(self) -> dict[str, ev.Usage]:
+        """LM calls, tokens and US dollars by stage, each a ``mipro_nb.events.Usage``."""
+        return {stage: ev.Usage(*spent) for stage, spent in list(self._spent.items())}
+
+    @property
     def usage(self) -> ev.Usage:
         """LM use of all stages together: calls, tokens, US dollars (None: a price isn't known)."""
-        return sum(list(self.usage_by_stage.values()), ev.Usage())
+        return sum(self.usage_by_stage.values(), ev.Usage())
 
     @property
     def seconds(self) -> float:
@@ -400,7 +424,7 @@ class History:
             self._score(told["trial"], told["example"], told["score"], number)
             self.latest = max(self.latest, told["at"])
         elif reading.is_used(told):
-            self._spend(told["stage"], ev.Usage(**told["usage"]))
+            self._spend(told["stage"], **told["usage"])
             self.latest = max(self.latest, told["at"])
         else:
             event = ev.from_json(told)

@@ -14,6 +14,7 @@ from mipro_nb import events as ev
 BOM = b"\xef\xbb\xbf"
 SCORED = {"event", *(field.name for field in fields(ev.ExampleScored))}
 USED = {"event", *(field.name for field in fields(ev.LMUsed))}
+USAGE = {field.name for field in fields(ev.Usage)}
 CHUNK = 1 << 20  # bytes
 
 
@@ -54,8 +55,15 @@ def is_scored(told: Any) -> bool:
 
 
 def is_used(told: Any) -> bool:
-    """Whether parsed JSON is an LMUsed with all its fields; its ``usage`` is not looked at."""
-    return type(told) is dict and told.get("event") == "LMUsed" and told.keys() == USED and _timed(told)
+    """Whether parsed JSON is an LMUsed with all its fields, and those of its usage."""
+    return (
+        type(told) is dict
+        and told.get("event") == "LMUsed"
+        and told.keys() == USED
+        and _timed(told)
+        and type(told["usage"]) is dict
+        and told["usage"].keys() == USAGE
+    )
 
 
 def _timed(told: dict[str, Any]) -> bool:

@@ -19,10 +19,50 @@ STEP, WIDTH = 10, 40  # a round goes on with so many trials, each on so many exa
 ROUND = STEP * WIDTH
 SIDE = 72  # instructions, and as many demo sets: pairs enough for 2 million results
 MARK = 987_654_000  # a number that stands for what changes from line to line
-WORDS = (
-    "the order came with a broken lid and nobody answers my mails about the refund that was promised last week so "
-    "please tell me whom to ask for the second invoice since the first one names another address than ours and café"
-).split()
+WORDS = [
+    "the",
+    "order",
+    "came",
+    "with",
+    "a",
+    "broken",
+    "lid",
+    "and",
+    "nobody",
+    "answers",
+    "my",
+    "mails",
+    "about",
+    "the",
+    "refund",
+    "that",
+    "was",
+    "promised",
+    "last",
+    "week",
+    "so",
+    "please",
+    "tell",
+    "me",
+    "whom",
+    "to",
+    "ask",
+    "for",
+    "the",
+    "second",
+    "invoice",
+    "since",
+    "the",
+    "first",
+    "one",
+    "names",
+    "another",
+    "address",
+    "than",
+    "ours",
+    "and",
+    "café",
+]
 
 
 def write(folder: Path, scored: int) -> Path:

@@ -46,7 +46,14 @@ LAYERS = [
     ["effort", "options", "estimate", "plan", "opening", "progress", "transcript"],
     ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro"],
     # the notebook
-    ["notebook.__init__", "notebook.worddiff", "notebook.marks", "notebook.heat", "notebook.charts"],
+    [
+        "notebook.__init__",
+        "notebook.worddiff",
+        "notebook.marks",
+        "notebook.heat",
+        "notebook.thinned",
+        "notebook.charts",
+    ],
     ["notebook.closeup", "notebook.wire"],
     ["notebook.document", "notebook.markup", "notebook.sections", "notebook.listings", "notebook.static"],
     ["notebook.ledger", "notebook.recipe", "notebook.account", "notebook.vector", "notebook.page"],

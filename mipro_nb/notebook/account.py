@@ -7,7 +7,7 @@ from typing import Any
 
 from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.history import History, TrialRecord
-from mipro_nb.notebook import charts, ledger, listings, recipe, sections
+from mipro_nb.notebook import charts, ledger, listings, recipe, sections, thinned
 from mipro_nb.notebook.closeup import baseline_of, label
 from mipro_nb.notebook.document import (
     Beside,
@@ -62,9 +62,11 @@ def _figures(history: History) -> list[Block]:
     if not any(row["score"] is not None for row in trials):
         return []
     names = history.started.predictors if history.started else ()
+    left_out = thinned.text(history)
     parts: list[Block] = [
         Heading("Charts", short="Charts"),
-        Heading("Score of every trial", 3),
+        Heading("Score of every trial" if not left_out else "Score of the trials", 3),
+        *([Paragraph(left_out)] if left_out else []),
         Figure("scores", tuple(trials), _seen(history)),
     ]
     cells = charts.cell_rows(history)

@@ -88,10 +88,10 @@ def prompt(history: History) -> dict[str, Any]:
     """Return the exact messages of the program as given and of the best one so far, on the first example of both."""
     before, after = baseline_of(history), history.best
     was, now = results_of(history, before), results_of(history, after)
-    both = [number for number in sorted(was) if was[number].calls and (after is None or number in now)]
-    if not both or before is None:
+    both = (number for number in sorted(was) if (after is None or number in now) and was[number].calls)
+    first = next(both, None)
+    if first is None or before is None:
         return {}
-    first = both[0]
     return {
         "example": first,
         "before": [asdict(call) for call in calls(history, before, was[first])],

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.notebook import closeup, wire
+from mipro_nb.notebook import closeup, thinned, wire
 from mipro_nb.notebook.part import SENDING, TOGETHER, Part
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,10 @@ class Snapshot:
         told = (len(history.instructions), len(history.demo_sets))
         if not self._packed <= done <= self._packed + TAIL:
             self._packed = done - done % TAIL
-        self._take_trials([wire.trial_row(trial) for trial in trials])
+        shown = thinned.trials(history)
+        newer = {trial.number for trial in trials[self._packed :]}
+        base = [wire.trial_row(trial) for trial in shown if trial.number not in newer]
+        self._take_trials(base, [wire.trial_row(trial) for trial in shown if trial.number in newer])
         self._keep("_texts", told, lambda: packed(wire.texts(history)))
         self._keep("_stats", (done, found, told, len(history.banned)), lambda: wire.stats(history))
         moment = (slot, best, before is not None, found)
@@ -57,13 +60,13 @@ class Snapshot:
         self._values["_status"] = wire.sendable(wire.status(self._source, now, self.beat))
         return dict(self._values)
 
-    def _take_trials(self, rows: list[list[Any]]) -> None:
+    def _take_trials(self, base: list[list[Any]], newer: list[list[Any]]) -> None:
         """Send the latest trials, and the older ones that went on since they were packed."""
-        changed = [row for row, before in zip(rows, self._base, strict=False) if row != before]
-        if self._packed != len(self._base) or len(changed) > TAIL:
-            self._base, changed = rows[: self._packed], []
+        changed = [row for row, before in zip(base, self._base, strict=False) if row != before]
+        if len(base) != len(self._base) or len(changed) > TAIL:
+            self._base, changed = base, []
         self._keep("_base", self._base, lambda: packed(self._base))
-        self._values["_tail"] = [*changed, *rows[self._packed :]]
+        self._values["_tail"] = [*changed, *newer]
 
     def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> None:
         if self._keys.get(name, self) != key:  # at first the key is one that nothing equals
@@ -84,6 +87,8 @@ class Feed:
         source: what is shown; its events come in by calling this.
         sent: called after each round of messages, in the thread that sent them.
     """
+
+    glances = True  # at the history, whenever something happened: it needn't be told every event
 
     def __init__(self, source: wire.Source, sent: Callable[[], None] = lambda: None) -> None:
         self._source, self._sent = source, sent
