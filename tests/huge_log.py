@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,50 +20,11 @@ STEP, WIDTH = 10, 40  # a round goes on with so many trials, each on so many exa
 ROUND = STEP * WIDTH
 SIDE = 72  # instructions, and as many demo sets: pairs enough for 2 million results
 MARK = 987_654_000  # a number that stands for what changes from line to line
-WORDS = [
-    "the",
-    "order",
-    "came",
-    "with",
-    "a",
-    "broken",
-    "lid",
-    "and",
-    "nobody",
-    "answers",
-    "my",
-    "mails",
-    "about",
-    "the",
-    "refund",
-    "that",
-    "was",
-    "promised",
-    "last",
-    "week",
-    "so",
-    "please",
-    "tell",
-    "me",
-    "whom",
-    "to",
-    "ask",
-    "for",
-    "the",
-    "second",
-    "invoice",
-    "since",
-    "the",
-    "first",
-    "one",
-    "names",
-    "another",
-    "address",
-    "than",
-    "ours",
-    "and",
-    "café",
-]
+TEXT = (
+    "the order came with a broken lid and nobody answers my mails about the refund that was promised last week so "
+    "please tell me whom to ask for the second invoice since the first one names another address than ours and café"
+)
+WORDS = TEXT.split(" ")
 
 
 def write(folder: Path, scored: int) -> Path:
@@ -74,6 +36,13 @@ def write(folder: Path, scored: int) -> Path:
         file.writelines(_search(scored))
         file.write(to_line(ev.RunFinished("finished", at=BEGUN + DAY)).encode())
     return path
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which another Python finds this folder's modules, and the package under test."""
+    here = Path(__file__).parent
+    path = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _opening(scored: int) -> Iterator[ev.Event]:
