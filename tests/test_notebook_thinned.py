@@ -69,15 +69,18 @@ class Told:
         self.history = told
 
 
-def test_what_a_view_is_sent_does_not_grow_with_the_trials():
+def test_what_a_view_is_sent_does_not_grow_with_the_trials(monkeypatch):
+    monkeypatch.setattr(thinned, "MANY", 240)
+    monkeypatch.setattr(thinned, "MOST", 60)
+    monkeypatch.setattr(thinned, "LEADING", 10)
     source = Told(mn.History())
     snapshot, seen, sent = feed.Snapshot(source), set(), []
-    for event in history(6_000).events:
+    for event in history(800, pairs=10).events:
         source.history(event)
-        if isinstance(event, ev.TrialFinished) and event.trial % 7 == 0 and event.trial > 2_400:
+        if isinstance(event, ev.TrialFinished) and event.trial > 200:
             values = snapshot.take(1.0)
             seen |= {row[0] for row in values["_tail"]}
             sent.append((len(values["_base"]), len(values["_tail"])))
-    assert max(size for size, _ in sent[-300:]) < max(size for size, _ in sent[:10])
+    assert max(size for size, _ in sent[-500:]) < max(size for size, _ in sent[:40])
     assert max(rows for _, rows in sent) <= 3 * feed.TAIL
-    assert 5_999 in seen
+    assert seen == set(range(200, 800)) | seen

@@ -18,6 +18,7 @@ from mipro_nb.notebook.part import SENDING, TOGETHER, Part
 logger = logging.getLogger(__name__)
 
 PERIOD = 0.25  # seconds between two messages, at least
+SHARE = 5.0  # a message that takes long to make, of a run with thousands of trials, is followed by so long a rest
 HEARTBEAT = 20.0  # seconds between two messages, at most: a server takes a silent kernel for an idle one
 LOOK = 0.5  # seconds between two looks at what no event tells
 TAIL = 20  # trials sent with every change; older ones are packed, and sent again when there are so many more
@@ -130,13 +131,15 @@ class Feed:
         self._wake.set()
 
     def _loop(self) -> None:
-        last = 0.0
+        last, pause = 0.0, PERIOD
         while True:
-            self._rest(last)
+            self._rest(last, pause)
             live = self._source.status in LIVE and bool(self._parts)
             self._wake.clear()
+            began = time.monotonic()
             self._publish()
             last = time.monotonic()
+            pause = max(PERIOD, SHARE * (last - began))
             if not live:
                 with self._lock:
                     if not self._wake.is_set():
@@ -151,12 +154,12 @@ class Feed:
             if not self._wake.is_set():
                 return
 
-    def _rest(self, last: float) -> None:
+    def _rest(self, last: float, pause: float) -> None:
         """Wait until there is something to send, and not too soon after the last time."""
         while not self._wake.wait(LOOK):
             if time.monotonic() - last >= HEARTBEAT or self._source.status != self._shown_status:
                 break
-        time.sleep(max(0.0, last + PERIOD - time.monotonic()))
+        time.sleep(max(0.0, last + pause - time.monotonic()))
 
     def _publish(self) -> None:
         self._snapshot.beat += 1
