@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mipro_nb.example import Example, Prediction, Score
     from mipro_nb.fewshot import BootstrapFewShot
     from mipro_nb.history import History
+    from mipro_nb.listing import runs
     from mipro_nb.lm import LM
     from mipro_nb.metrics import exact_match
     from mipro_nb.mipro import MIPROv2
@@ -55,6 +56,7 @@ _HOMES = {
     "Run": "run",
     "optimize": "notebook.view",
     "replay": "notebook.view",
+    "runs": "listing",
     "exact_match": "metrics",
 }
 
@@ -84,6 +86,7 @@ __all__ = [
     "load",
     "optimize",
     "replay",
+    "runs",
     "split",
 ]
 

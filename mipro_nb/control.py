@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mipro_nb.errors import check_range
 
@@ -26,6 +28,23 @@ class Banned:
 
 
 Wish = Added | Banned
+
+
+def told_wish(wish: Wish) -> dict[str, Any]:
+    """Return a wish as ``events.Wished`` tells it."""
+    if isinstance(wish, Added):
+        return {"kind": "add", "predictor": wish.predictor, "text": wish.text}
+    return {"kind": "ban", "predictor": wish.predictor, "what": wish.kind, "index": wish.index}
+
+
+def read_wish(told: Mapping[str, Any]) -> Wish | int:
+    """Return the wish that an event tells; a number is one for so many trials more."""
+    match told["kind"]:
+        case "add":
+            return Added(told["predictor"], told["text"])
+        case "ban":
+            return Banned(told["predictor"], told["what"], told["index"])
+    return int(told["num_trials"])
 
 
 class Control:
@@ -53,10 +72,12 @@ class Control:
         """Whether new calls wait."""
         return not self.go.is_set()
 
-    def stop(self, reason: str) -> None:
-        """Ask for the end; the first reason counts. A paused run ends too."""
+    def stop(self, reason: str) -> bool:
+        """Ask for the end; the first reason counts. A paused run ends too. Returns whether nobody had asked yet."""
         with self._lock:
+            first = self._reason is None
             self._reason = self._reason or reason
+        return first
 
     def pause(self) -> None:
         """Ask that no new call is made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,15 +13,18 @@ from mipro_nb import events as ev
 from mipro_nb.control import Control
 from mipro_nb.errors import ConfigError, LMError, TooManyErrors
 from mipro_nb.evaluate import evaluate
-from mipro_nb.eventlog import EventLog
 from mipro_nb.flow import Stopped
 from mipro_nb.history import History
+from mipro_nb.jobrecord import memory_of, record_of
+from mipro_nb.mirroring import mirrored
 from mipro_nb.module import Module
 from mipro_nb.opening import started
+from mipro_nb.past import Past, Retelling
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
 from mipro_nb.recombine import recombine
+from mipro_nb.rundir import PROGRAM, RunDirectory, new_directory, read_record
 from mipro_nb.search import Candidates, Choice
 from mipro_nb.settings import context
 from mipro_nb.stage import SearchStage
@@ -47,17 +51,52 @@ class Execution:
         self._judged: list[Choice] = []
         self._paused = False
         self._rng = copy.copy(job.rng)  # a job may be run again
-        self.emit = ev.Emitter([self.history, *listeners])
+        self._home: RunDirectory | None = None
+        self._past = Past()
+        self._saved: Choice | None = None
+        self.emit = Retelling([self.history, *listeners])
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the run is kept, once that is settled; None: nowhere."""
+        return self._home.path if self._home is not None else None
+
+    def claim(self) -> None:
+        """Take hold of the run directory, and of what is there of the run already.
+
+        Raises:
+            ConfigError, LoadError: the one that was named can't be had, see ``rundir.RunDirectory.claim``.
+        """
+        where = self.job.options.run_dir
+        if where is False or self._home is not None:
+            return
+        record = record_of(self.job)
+        if where is not None:
+            self._home = RunDirectory.claim(Path(where).expanduser(), record)
+        else:
+            try:
+                self._home = RunDirectory.claim(new_directory(type(self.job.student).__name__), record)
+            except ConfigError as error:  # nobody asked for it: the run goes on without
+                self.remarks.append(f"the run is not kept, and can't be resumed: {error}")
+                return
+        self.emit.past = self._past = self._home.past
+        self._home.placed = self._placed
+        if self._past.started is not None:
+            self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
+
+    def _placed(self, path: Path, start: int, end: int) -> None:
+        self.history.events.placed(path, start, end)  # so that those of a long run needn't stay in memory
 
     def run(self) -> Module:
         """Run everything; return the best program. Whatever ends the run, the best so far is kept."""
-        return self._logged(self._stages, more=False)
+        self.claim()
+        return self._logged(self._stages)
 
     def extend(self, num_trials: int) -> Module:
         """Go on with so many more trials, after ``run`` has ended; a verdict is reached anew.
 
         Raises:
-            ConfigError: the search never began.
+            ConfigError: the search never began, or another process has gone on with the run.
         """
         stage = self._stage
         if stage is None:
@@ -67,23 +106,27 @@ class Execution:
             stage.extend(num_trials)
             self._search(stage, pool)
 
-        return self._logged(stages, more=True)
+        if self._home is not None:
+            self._home.reclaim(self.history.events)
+        return self._logged(stages)
 
-    def _logged(self, stages: Callable[[Pool], None], *, more: bool) -> Module:
-        where = self.job.options.run_dir
-        if where is None:
+    def _logged(self, stages: Callable[[Pool], None]) -> Module:
+        home = self._home
+        if home is None:
+            return self._mirrored(stages)
+        try:
+            self.emit.add(home)
+            return self._mirrored(stages)
+        finally:
+            home.summarize(self.history, now=True)
+            self.emit.remove(home)
+            home.release()
+
+    def _mirrored(self, stages: Callable[[Pool], None]) -> Module:
+        with mirrored(self.job.options.storage, self.history, self.emit):
             return self._kept(stages)
-        with EventLog(where, self.history.events if more else None, self._placed) as log:
-            self.emit.add(log)
-            try:
-                return self._kept(stages, log.directory)
-            finally:
-                self.emit.remove(log)
 
-    def _placed(self, path: Path, start: int, end: int) -> None:
-        self.history.events.placed(path, start, end)  # so that those of a long run needn't stay in memory
-
-    def _kept(self, stages: Callable[[Pool], None], where: Path | None = None) -> Module:
+    def _kept(self, stages: Callable[[Pool], None]) -> Module:
         """Run stages; whatever ends them, the best so far is kept."""
         try:
             if self.history.started is None:
@@ -104,35 +147,44 @@ class Execution:
         program = self.best_program()
         if self._stage is not None:
             self._stage.remember()
-        if where is not None:
-            self._save(program, where / "program.json")
+        self._save(program)
         self.emit(ev.RunFinished(reason))
         return program
 
     def _traffic(self) -> Traffic:
         """What stands between the run and its LMs."""
-        return Traffic()
+        return Traffic(answers=self._home.journal if self._home is not None else None)
 
     def _pool(self) -> Pool:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go)
 
-    def _save(self, program: Module, path: Path) -> None:
+    def _save(self, program: Module) -> None:
+        if self._home is None:
+            return
+        path = self._home.path / PROGRAM
         try:
             with context(lm=self.job.task_model):
                 program.save(path)
         except (OSError, TypeError, ValueError) as error:  # the program is still returned: it was paid for
-            self.remarks.append(f"the program could not be saved to {path}: {error}")
-            self.emit(ev.Noted("run", self.remarks[-1]))
+            told = f"the program could not be saved to {path}: {error}"
+            if told not in self.remarks:
+                self.remarks.append(told)
+                self.emit(ev.Noted("run", told))
 
     def _stages(self, pool: Pool) -> None:
         sets = self._bootstrap(pool)
         proposer = self._propose(sets, pool)
         self.emit(ev.StageStarted("search", self.job.plan.trials_shown))
-        self._stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng)
-        self._search(self._stage, pool)
+        stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, self._past)
+        self._stage = stage
+        self._search(stage, pool)
+        for more in self._past.extensions():
+            stage.extend(more)
+            self._search(stage, pool)
 
     def _stop(self) -> str | None:
-        """Return why to stop, if there is a reason; called again and again, so pauses are told here too."""
+        """Return why to stop, if there is a reason; called again and again, so pauses and faults are told here too."""
+        self._keep_up()
         if self._paused != self.control.paused:
             self._paused = self.control.paused
             self.emit(ev.RunPaused(self._paused))
@@ -140,6 +192,20 @@ class Execution:
         if most is not None and cost is not None and cost >= most:
             return f"max_cost=${most:g} is reached"
         return self.control.stop_reason or self._asked()
+
+    def _keep_up(self) -> None:
+        """Keep on the disk how the run stands, and the best program so far; say what can't be kept."""
+        if self._home is None:
+            return
+        self._home.summarize(self.history)
+        best = self.history.best
+        found = Choice(best.instructions, best.demos) if best is not None else None
+        if self._stage is not None and found is not None and found != self._saved:
+            self._saved = found
+            self._save(self._stage.best())
+        for complaint in self._home.complaints():
+            self.remarks.append(f"{complaint} What came since then can't be resumed.")
+            self.emit(ev.Noted("run", self.remarks[-1]))
 
     def _asked(self) -> str | None:
         check = self.job.options.stop
@@ -150,9 +216,11 @@ class Execution:
             return f"stop raised {type(error).__name__}: {error}"
 
     def _announce(self) -> None:
-        self.emit(started(self.job))
+        self.emit(self._past.started or started(self.job))
         for remark in self.job.plan.remarks:
             self.emit(ev.Noted("data", remark))
+        for remark in self.remarks:
+            self.emit(ev.Noted("run", remark))
 
     def _bootstrap(self, pool: Pool) -> list[bootstrap.DemoSet]:
         """Stage 1."""
@@ -205,7 +273,8 @@ class Execution:
         self.emit(ev.TrialStarted(trial, kind, choice.instructions, choice.demos, len(data), len(data)))
         program = stage.with_(choice)
         done = functools.partial(report, self.emit, "verdict", trial, names_of(program))
-        results = evaluate(program, list(enumerate(data)), params.metric, pool, done, params.max_errors)
+        known = functools.partial(self._past.result, True, choice)
+        results = evaluate(program, list(enumerate(data)), params.metric, pool, done, params.max_errors, known)
         scores = {result.example: result.score for result in results if result.score is not None}
         mean = sum(scores.values()) / len(scores) if scores else None
         self.emit(ev.TrialFinished(trial, mean, len(scores), len(data) - len(scores)))

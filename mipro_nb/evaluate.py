@@ -65,12 +65,14 @@ def evaluate(
     pool: Pool,
     done: Callable[[ExampleResult], None],
     max_errors: int,
+    known: Callable[[int], ExampleResult | None] = lambda number: None,
 ) -> list[ExampleResult]:
     """Score a program on (number, example) pairs. Examples whose calls failed are tried once more at the end.
 
     Args:
         done: called with each result as it arrives; with a second one if the example was tried again.
         max_errors: failed examples that are borne.
+        known: gives what is known of an example already; None: it is to be run.
 
     Raises:
         TooManyErrors: more examples failed.
@@ -85,7 +87,7 @@ def evaluate(
                 raise TooManyErrors(f"{len(failed)} examples failed, max_errors={max_errors}; the last: {failed[-1]}")
 
     def work(item: tuple[int, Example]) -> ExampleResult:
-        return run_example(program, item[0], item[1], metric, trace=False)
+        return known(item[0]) or run_example(program, item[0], item[1], metric, trace=False)
 
     results = pool.map(work, items, arrived)
     missing = [place for place, result in enumerate(results) if result.score is None]

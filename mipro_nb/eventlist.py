@@ -44,9 +44,9 @@ class EventList(Sequence[ev.Event]):
     def placed(self, path: Path, start: int, end: int) -> None:
         """Note that the latest event lies in a log, from one byte to another.
 
-        Places that don't follow each other, since not every event was written, are of no use: memory holds the rest.
+        Places are of no use once an event wasn't written: memory holds the rest.
         """
-        if len(self._starts) + 1 != len(self) or (self._starts and (path, start) != (self._path, self._end)):
+        if len(self._starts) + 1 != len(self) or (self._starts and (path != self._path or start < self._end)):
             return
         self._path, self._end = path, end
         self._starts.append(start)
@@ -125,19 +125,22 @@ class EventList(Sequence[ev.Event]):
         end = self._starts[numbers.stop] if numbers.stop < len(self._starts) else self._end
         try:
             parse = reading.parser()
-            found = self._opened().read(start, end).removesuffix(b"\n").split(b"\n")
-            events = [ev.from_json(parse(line.removeprefix(reading.BOM))) for line in found]
+            found = self._opened().read(start, end)
+            lines = [_line_at(found, self._starts[number] - start) for number in numbers]
+            return [ev.from_json(parse(line.removeprefix(reading.BOM))) for line in lines]
         except (OSError, LoadError, ValueError, TypeError) as error:
             raise LoadError(f"{self._path} was changed since it was read, at byte {start:,}: {error}") from error
-        if len(events) != len(numbers):
-            raise LoadError(f"{self._path} was changed since it was read, at byte {start:,}.")
-        return events
 
     def _opened(self) -> _Log:
         if self._log is None:
             assert self._path is not None
             self._log = _Log(self._path)
         return self._log
+
+
+def _line_at(found: bytes, start: int) -> bytes:
+    end = found.find(b"\n", start)
+    return found[start:] if end < 0 else found[start:end]
 
 
 class _Log:

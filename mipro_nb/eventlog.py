@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mipro_nb import events as ev
+
+logger = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"  # in a run directory
 SURROGATES = "backslashreplace"  # half a character in a text is written as its JSON escape
@@ -20,51 +23,63 @@ class EventLog:
     """A listener that appends each event to ``events.jsonl`` of a run directory, and flushes it.
 
     Args:
-        directory: made if it doesn't exist; an older log in it is replaced.
-        past: the events of the older log, to append to it; where it is gone it is written anew. None: begin anew.
-        placed: told where each event lies: in which file, from which byte to which. See ``EventList.placed``.
+        directory: made if it doesn't exist.
+
+    Attributes:
+        broken: why nothing is written any more, such as a full disk; empty: it is.
+
+    Raises:
+        OSError: the file can't be opened.
     """
 
-    def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        past: Sequence[ev.Event] | None = None,
-        placed: Callable[[Path, int, int], None] | None = None,
-    ) -> None:
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).expanduser()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._path = path = self.directory / EVENTS
-        lost = past is not None and not path.exists()
-        self._placed = placed
-        self._file = path.open("wb" if past is None else "ab")
-        if lost:
-            self._file.writelines(to_bytes(event) for event in past or ())
-        self._end = self._file.seek(0, os.SEEK_END)
+        self.broken = ""
+        path = self.directory / EVENTS
+        half = path.exists() and _ends_in_mid_line(path)
+        self._file = path.open("ab")
+        if half:
+            self._file.write(b"\n")  # what a crash left stays, and is told apart: see ``reading.cut_off``
 
     def __enter__(self) -> EventLog:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        with contextlib.suppress(OSError):  # a full disk; the Emitter has said so
+        with contextlib.suppress(OSError):
             self._file.close()
 
     def __call__(self, event: ev.Event) -> None:
-        line = to_bytes(event)
-        self._file.write(line)
-        self._file.flush()
-        start, self._end = self._end, self._end + len(line)
-        if self._placed is not None:
-            self._placed(self._path, start, self._end)
+        """Write an event. A file that can't be written is logged once, and let alone from then on."""
+        self.write(event)
+
+    def write(self, event: ev.Event) -> tuple[int, int] | None:
+        """Do so, and return from which byte to which the event lies in the file; None if it doesn't."""
+        if self.broken:
+            return None
+        try:
+            line = to_line(event).encode("utf-8", SURROGATES)
+            start = self._file.tell()
+            self._file.write(line)
+            self._file.flush()
+            return start, start + len(line)
+        except OSError as error:
+            self.broken = str(error)
+            logger.warning("%s can't be written (%s): what comes from here on isn't logged", self._file.name, error)
+            return None
+
+
+def _ends_in_mid_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def to_line(event: ev.Event) -> str:
     """Return one JSON line; what JSON doesn't know is written as text."""
     return json.dumps(ev.to_json(event), ensure_ascii=False, default=_plain) + "\n"
-
-
-def to_bytes(event: ev.Event) -> bytes:
-    """Return the same as it stands in a file."""
-    return to_line(event).encode("utf-8", SURROGATES)
 
 
 def _plain(value: Any) -> Any:

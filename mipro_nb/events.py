@@ -268,6 +268,27 @@ class RunExtended(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Wished(Event):
+    """What a person asked for in mid-run was granted.
+
+    Attributes:
+        turn: rounds of the search that had begun or ended by then; a resumed run grants it at the same turn.
+        wish: ``kind`` (extend, add or ban), and its values: ``num_trials``; ``predictor`` and ``text``;
+            ``predictor``, ``what`` and ``index``.
+        ended: whether the run had ended, and goes on with it.
+    """
+
+    turn: int
+    wish: Mapping[str, Any]
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """A run that had ended, or whose process did, goes on from its run directory."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished(Event):
     """A run ends; ``reason`` is ``finished``, ``stopped: ...``, ``interrupted`` or ``failed: ...``."""
 

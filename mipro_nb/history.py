@@ -33,7 +33,7 @@ CUT = (
     "%s: the last line is cut off, as a crash or a full disk leaves it, or is being written; it is dropped. "
     "%s events before it are read."
 )
-TURNS = (ev.StageStarted, ev.RunPaused, ev.RunFinished, ev.RunExtended)
+TURNS = (ev.StageStarted, ev.RunPaused, ev.RunFinished, ev.RunExtended, ev.RunResumed)
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
 
 
@@ -94,7 +94,7 @@ class History:
             evaluated one; of equals the earliest, so that the baseline must be beaten. Trials that miss examples
             (failed calls) are compared on those that both were scored on.
         posterior: what the search makes of all results so far, a ``mipro_nb.events.PosteriorUpdated``, or None.
-        turns: the events at which work began, stopped or changed, each with ``latest`` as of then.
+        turns: the events at which work began, stopped or changed, each with ``latest`` as of before.
         latest: the latest time of an event, in seconds since the epoch.
         banned: what people took out of the search, see ``mipro_nb.events.CandidateBanned``.
 
@@ -143,9 +143,9 @@ class History:
         vars(self).update(vars(other))
 
     def _fold(self, event: ev.Event, number: int) -> None:
-        self.latest = max(self.latest, event.at)
+        before, self.latest = self.latest, max(self.latest, event.at)
         if isinstance(event, TURNS):
-            self.turns.append((event, self.latest))
+            self.turns.append((event, before))
         match event:
             case ev.RunStarted():
                 self.started = event
@@ -182,6 +182,10 @@ class History:
                 self._hold(event.at) if event.paused else self._go_on(event.at)
             case ev.RunExtended():
                 self._extend(event)
+            case ev.RunResumed():
+                self._hold(before if number else event.at)
+                self._go_on(event.at)
+                self.reason = None
 
     def _hold(self, at: float) -> None:
         self._held = at if self._held is None else self._held
@@ -249,6 +253,8 @@ class History:
 
     def _finish_trial(self, event: ev.TrialFinished) -> None:
         trial = self.trials_by_number[event.trial]
+        if event.examples < trial.examples:  # a resumed run was stopped before it came as far again
+            return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
         if event.score is not None:
             trial.spread = self._spread(trial)
@@ -279,6 +285,8 @@ class History:
 
     def _lead(self, event: ev.PosteriorUpdated) -> None:
         """The search names its leader: the best so far."""
+        if self.posterior is not None and event.evaluations < self.posterior.evaluations:  # as in ``_fold_trial``
+            return
         self.posterior = event
         trials = self.trials_of((event.instructions, event.demos))
         self.best = trials[0] if trials else self.best
@@ -401,15 +409,22 @@ class History:
         history = cls()
         take = history._take if source.stat().st_size <= HELD else history._skim
         parse = reading.parser()
+        wrong: LoadError | None = None  # with a line; a resumed run's log holds what a crash left of one
+        before = b""
         for number, (start, line) in enumerate(reading.lines(source), 1):
-            whole = line.endswith(b"\n")
+            if wrong is not None and not reading.cut_off(before, line):
+                raise wrong
+            wrong, before, whole = None, line, line.endswith(b"\n")
             try:
                 take(parse(line), source, start, start + len(line))
             except (LoadError, KeyError, *DAMAGED) as error:
                 if whole:
-                    raise LoadError(f"{source}, line {number}: {history._wrong(error)}") from error
-                if line.strip():
+                    wrong = LoadError(f"{source}, line {number}: {history._wrong(error)}")
+                    wrong.__cause__ = error
+                elif line.strip():
                     logger.warning(CUT, source, f"{len(history.events):,}")
+        if wrong is not None:
+            raise wrong
         return history
 
     def _take(self, told: Any, path: Path, start: int, end: int) -> None:

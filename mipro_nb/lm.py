@@ -198,9 +198,9 @@ class LM:
                 answers.keep(key, answer)
             return answer
 
-        known = answers.take(key) if answers is not None else None
+        known = answers.take(key, self.cache is not None) if answers is not None else None
         if known is not None:
-            answer, free = known, False
+            answer, free = known
         elif self.cache is None:
             answer, free = call(), False
         else:

@@ -7,16 +7,21 @@ Language Model Programs", arXiv 2406.11695, and DSPy's implementation of it.
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from mipro_nb.engine import Execution
+from mipro_nb.interrupts import stopping
+from mipro_nb.jobrecord import data_of
 from mipro_nb.lm import LM
 from mipro_nb.module import Module
 from mipro_nb.options import Options, Params, check_params
 from mipro_nb.plan import Job, Plan, check_lms, make_job
 from mipro_nb.run import Run
+from mipro_nb.rundir import read_record
 from mipro_nb.scoring import Metric
 from mipro_nb.settings import settings
 from mipro_nb.strategies import SEARCHES
@@ -133,7 +138,8 @@ class MIPROv2:
             student: the program; it stays as it is.
             **options: described at ``mipro_nb.options.Options``.
 
-        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far.
+        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far: what is in flight comes in.
+        A second interrupt is raised, and leaves it.
 
         Raises:
             ConfigError, DataError: before anything is spent.
@@ -150,7 +156,8 @@ class MIPROv2:
 
             listeners.append(TerminalProgress())
         execution = Execution(job, listeners)
-        program = execution.run()
+        with stopping(lambda: execution.control.stop("interrupted")):
+            program = execution.run()
         for remark in execution.remarks:
             warnings.warn(remark, stacklevel=2)
         return cast(M, program)
@@ -174,6 +181,17 @@ class MIPROv2:
         job = make_job(self._params, student, Options.read(options))
         check_lms(job)
         return job
+
+
+def resume(path: str | os.PathLike[str], program: Module, metric: Metric, **changes: Any) -> Run:
+    """Go on with a run from its directory; see ``Run.resume``."""
+    where = Path(path).expanduser()
+    record = read_record(where)
+    data = {} if "trainset" in changes else data_of(record)
+    given = {**record["arguments"], **data, **changes, "run_dir": where}
+    names = inspect.signature(MIPROv2).parameters
+    optimizer = MIPROv2(metric, **{name: value for name, value in given.items() if name in names})
+    return optimizer.start(program, **{name: value for name, value in given.items() if name not in names})
 
 
 def _permitted(plan: Plan) -> bool:

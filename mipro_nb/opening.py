@@ -24,6 +24,7 @@ UNTOLD = (
     "stop",
     "run_dir",
     "memory",
+    "storage",
 )  # no settings: data, and what only looks on
 
 
@@ -34,7 +35,7 @@ def started(job: Job) -> ev.RunStarted:
         run_id=uuid.uuid4().hex,
         program=type(job.student).__name__,
         predictors=names,
-        settings=_settings(job),
+        settings=settings_of(job),
         plan={**asdict(job.plan), "trials_shown": job.plan.trials_shown},
         sizes=job.plan.sizes,
         versions=versions(),
@@ -42,8 +43,8 @@ def started(job: Job) -> ev.RunStarted:
     )
 
 
-def _settings(job: Job) -> dict[str, Any]:
-    """All settings in force: what ``compile`` was given, where it was given anything, wins over the constructor's."""
+def settings_of(job: Job) -> dict[str, Any]:
+    """Return all settings in force; what ``compile`` was given wins over the constructor's."""
     given = {field.name: getattr(job.options, field.name) for field in fields(Options) if field.name not in UNTOLD}
     settled = {field.name: getattr(job.params, field.name) for field in fields(Params)}
     settled |= {name: value for name, value in given.items() if value is not None or name not in settled}

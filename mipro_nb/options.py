@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from mipro_nb.errors import ConfigError, check_choice, check_range, nearest
 from mipro_nb.events import Listener
 from mipro_nb.example import Example
 from mipro_nb.grounding import Grounding
 from mipro_nb.lm import LM
+from mipro_nb.mirror import check_storage
 from mipro_nb.module import Module
 from mipro_nb.scoring import Metric, check_metric, check_threshold
 
@@ -51,7 +52,9 @@ class Options:
             is still paid, at most one call per thread. None is no limit.
         listeners: functions that are called with every event, see ``mipro_nb.events``; a ``History`` is one.
         stop: ``stop(history)`` is asked again and again; a text, the reason, ends the run with the best so far.
-        run_dir: a directory, there already or to be made, that gets ``events.jsonl`` and ``program.json``.
+        run_dir: the directory that the run is kept in; it is made if it isn't there. One that holds the same run, cut
+            off or ended, goes on with it: nothing is paid for twice. None is a new one under
+            ``mipro_nb.runs()``'s; False keeps nothing.
         keep: texts that every proposed instruction must hold, word for word.
         freeze: names of predictors that stay as they are.
         max_prompt_tokens: the longest that the program's prompts may be together, in tokens, about (4 characters
@@ -60,6 +63,9 @@ class Options:
             that is shorter by 1,000 tokens to one that scores 1 point more.
         memory: a JSON file, there already or to be made, that keeps over runs which ways of asking for instructions
             worked.
+        storage: the URL of a database, such as ``"sqlite:///runs.db"``, or an Optuna storage, that gets the trials as
+            an Optuna study while the run goes on, for optuna-dashboard. It is written to beside the run, and never
+            read: one that is slow or broken is told once, and the run goes on.
     """
 
     trainset: Sequence[Example]
@@ -82,12 +88,13 @@ class Options:
     max_cost: float | None = None
     listeners: Sequence[Listener] = ()
     stop: Callable[[Any], str | None] | None = None
-    run_dir: str | os.PathLike[str] | None = None
+    run_dir: str | os.PathLike[str] | Literal[False] | None = None
     keep: Sequence[str] = ()
     freeze: Sequence[str] = ()
     max_prompt_tokens: int | None = None
     token_price: float = 0.0
     memory: str | os.PathLike[str] | None = None
+    storage: Any = field(default=None, repr=False)  # its URL may hold a password
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
@@ -114,7 +121,7 @@ class Options:
         if cost is not None and not (isinstance(cost, int | float) and not isinstance(cost, bool) and cost > 0):
             raise ConfigError(f"max_cost={cost!r}: US dollars, a number above 0, or None, is needed.")
         where = options.run_dir
-        if where is not None:
+        if where is not None and where is not False:
             path = isinstance(where, str | os.PathLike)
             if not path or (os.path.exists(where) and not os.path.isdir(where)):
                 raise ConfigError(f"run_dir={where!r}: the path of a directory is needed, there already or to be made.")
@@ -126,6 +133,7 @@ class Options:
         price = options.token_price
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= 1:
             raise ConfigError(f"token_price={price!r}: score per 1,000 tokens, a number from 0 to 1, is needed.")
+        check_storage(options.storage)
         if options.stop is not None and not callable(options.stop):
             raise ConfigError(f"stop={options.stop!r}: a function of the History, returning a text or None, is needed.")
         if not isinstance(options.listeners, Iterable) or not all(callable(one) for one in options.listeners):

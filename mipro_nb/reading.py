@@ -40,6 +40,17 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
             start += len(line)
 
 
+def cut_off(line: bytes, following: bytes) -> bool:
+    """Whether a line of a log is what a crash left of one, as can be seen from the line that follows it."""
+    if f'"event": "{ev.RunResumed.__name__}"'.encode() not in following:
+        return False
+    try:
+        json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def is_scored(told: Any) -> bool:
     """Whether parsed JSON is an ExampleScored, with all its fields, that needn't be looked at any closer."""
     return (

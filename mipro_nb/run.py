@@ -6,24 +6,30 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mipro_nb import console
+from mipro_nb import console, interrupts
 from mipro_nb import events as ev
 from mipro_nb.control import Added, Banned, Control
 from mipro_nb.engine import Execution
-from mipro_nb.errors import ConfigError, check_choice
+from mipro_nb.errors import ConfigError, MiproError, check_choice
 from mipro_nb.history import History
 from mipro_nb.module import Module
 from mipro_nb.plan import Job, Plan
 from mipro_nb.progress import TerminalProgress
 from mipro_nb.record import Record
+from mipro_nb.scoring import Metric
 from mipro_nb.settings import settings
+
+if TYPE_CHECKING:
+    import os
+
+    from mipro_nb.opened import Opened
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +66,42 @@ class Run(Record):
         self._ended: Future[Module] = Future()
         self._last_words: list[Callable[[], None]] = []
 
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Opened:
+        """Return a run as its directory holds it, ended or cut off: tables, chart, report, live view; no LM is called.
+
+        Args:
+            path: a run directory (see ``mipro_nb.runs``), or the ``events.jsonl`` in it.
+
+        Raises:
+            LoadError: there is none, or this version can't read it.
+        """
+        from mipro_nb.opened import Opened
+
+        return Opened(path)
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str], program: Module, metric: Metric, **changes: Any) -> Run:
+        """Go on with a run that was cut off, stopped or ended, in a thread of its own; return it at once.
+
+        What it has paid for is not paid for again, and it ends as if it had never been disturbed. ``compile(...,
+        run_dir=path)`` with the arguments of the first time does the same.
+
+        Args:
+            path: its directory.
+            program: as it was given the first time.
+            metric: the same function.
+            **changes: of ``MIPROv2`` and ``compile``: LMs, ``teacher``, ``listeners`` and ``stop``, which no file
+                holds; data that JSON can't hold; limits and ``num_threads``, which may be others.
+
+        Raises:
+            LoadError: there is no run that this version can go on with.
+            ConfigError: program, metric, data or settings are others, and which; or another process holds it.
+        """
+        from mipro_nb.mipro import resume
+
+        return resume(path, program, metric, **changes)
+
     @property
     def name(self) -> str:
         """The program's class."""
@@ -77,6 +119,11 @@ class Run(Record):
     @property
     def history(self) -> History:
         return self._execution.history
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that the run is kept in; None before it begins, or if it isn't kept."""
+        return self._execution.directory
 
     @property
     def status(self) -> str:
@@ -112,9 +159,20 @@ class Run(Record):
             self._last_words.remove(at_end)
 
     def start(self) -> None:
-        """Begin, once permission is given; a run that has begun goes on undisturbed."""
+        """Begin, once permission is given; a run that has begun goes on undisturbed.
+
+        Raises:
+            ConfigError, LoadError: ``run_dir`` can't be had, or holds another run.
+        """
         with self._lock:
             if not self._begun and not self._over:
+                try:
+                    self._execution.claim()
+                except MiproError as error:
+                    self.error, self._over = error, True
+                    self._say_last_words()
+                    self._ended.set_exception(error)
+                    raise
                 self._begin(self._execution.run)
 
     def stop(self, reason: str = "as asked") -> None:
@@ -271,7 +329,7 @@ class Run(Record):
     async def _awaited(self) -> Module:
         """Wait; an interrupt stops the run and gives the best so far, a cancellation or timeout leaves it running."""
         ended = asyncio.wrap_future(self._ended)
-        with _interrupts() as seen:
+        with interrupts.noted() as seen:
             try:
                 return await asyncio.shield(ended)
             except asyncio.CancelledError:
@@ -333,25 +391,3 @@ class Run(Record):
             finally:
                 emit.remove(panel)
                 panel.close()
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Give a list that gets the keyboard interrupts that come meanwhile; they are handled as before."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        seen.append(number)
-        if callable(before):
-            before(number, frame)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield seen
-    finally:
-        if signal.getsignal(signal.SIGINT) is handle:
-            signal.signal(signal.SIGINT, before)

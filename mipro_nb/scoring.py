@@ -47,6 +47,7 @@ class ExampleResult:
         feedback: the metric's, if it returned a ``Score``.
         steps: the predictors' inputs, outputs and replies; failed calls have no outputs.
         usage, notes: of the LM calls made.
+        told: the events that tell of it, where a run's log holds them already.
     """
 
     example: int
@@ -58,6 +59,7 @@ class ExampleResult:
     steps: tuple[Step, ...] = ()
     usage: ev.Usage = field(default_factory=ev.Usage)
     notes: tuple[str, ...] = ()
+    told: tuple[ev.Event, ...] = ()
 
 
 def run_example(

@@ -12,6 +12,7 @@ from mipro_nb.example import Example
 from mipro_nb.flow import Stopped
 from mipro_nb.history import History
 from mipro_nb.module import Module
+from mipro_nb.past import Past
 from mipro_nb.pool import Pool
 from mipro_nb.scoring import ExampleResult, Metric, run_example
 from mipro_nb.search import Choice, Strategy, Work
@@ -52,6 +53,10 @@ class Searching:
     Args:
         program: gives the program of a combination.
         between: called each time before a round is asked for.
+        past: what is known of a run that is resumed.
+
+    Attributes:
+        turn: rounds that have begun or ended so far, see ``events.Wished``.
     """
 
     def __init__(
@@ -64,9 +69,11 @@ class Searching:
         emit: ev.Listener,
         program: Callable[[Choice], Module],
         between: Callable[[], None],
+        past: Past,
     ) -> None:
         self._strategy, self._data, self._metric, self._max_errors = strategy, data, metric, max_errors
         self._history, self._emit, self._program, self._between = history, emit, program, between
+        self._past, self.turn = past, 0
         self._numbers: dict[int, int] = {}  # the strategy's number of a trial -> the run's: tests come in between
         self._rounds: deque[list[_Trial]] = deque()
         self._known = 0  # results that the strategy was told of
@@ -98,6 +105,8 @@ class Searching:
 
     def _score(self, item: Item) -> ExampleResult:
         trial, number = item
+        if (known := self._past.result(False, trial.work.choice, number)) is not None:
+            return known
         return run_example(trial.program, number, self._data[number], self._metric, trace=False)
 
     def _next_items(self) -> list[Item]:
@@ -112,6 +121,7 @@ class Searching:
                 if works := self._strategy.ask():
                     trials = [self._begin(work) for work in works]
                     self._rounds.append(trials)
+                    self.turn += 1
                     items += [(trial, number) for trial in trials for number in trial.work.new]
                     continue
             if not self._rounds or any(trial.waiting for trial in self._rounds[0]):
@@ -150,6 +160,7 @@ class Searching:
             raise TooManyErrors(f"{failed} examples failed, max_errors={self._max_errors}; the last: {error}")
 
     def _tell(self, group: list[_Trial]) -> None:
+        self.turn += 1
         for trial in group:
             if trial.work.kind == "baseline":
                 self._check_baseline(trial)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from mipro_nb import estimate
 from mipro_nb import events as ev
 from mipro_nb.bootstrap import DemoSet
-from mipro_nb.control import Added, Control, Wish
+from mipro_nb.control import Added, Control, Wish, read_wish, told_wish
 from mipro_nb.errors import ConfigError
 from mipro_nb.history import History
 from mipro_nb.module import Module
+from mipro_nb.past import Past
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
@@ -32,6 +33,7 @@ class SearchStage:
         sets: the demo sets of stage 1; the instructions of stage 2 are in the history.
         proposer: that of stage 2, which later rounds ask again.
         rng: the run's draws.
+        past: what is known of a run that is resumed.
 
     Attributes:
         candidates: what is searched by now.
@@ -46,8 +48,9 @@ class SearchStage:
         emit: ev.Listener,
         control: Control,
         rng: random.Random,
+        past: Past,
     ) -> None:
-        self._job, self._history, self._emit, self._control = job, history, emit, control
+        self._job, self._history, self._emit, self._control, self._past = job, history, emit, control, past
         self.candidates: Candidates = combined(job, history.instructions, sets)
         limits = Limits(job.options.max_prompt_tokens, job.options.token_price, estimate.rest_tokens(job))
         self._strategy = strategy(job.params.search, self.candidates, _schedule(job), job.seed, rng, limits)
@@ -55,10 +58,8 @@ class SearchStage:
         least, most = limits.rest + self.candidates.fewest_tokens, limits.most
         if most is not None and least > most:
             emit(ev.Noted("search", NOTHING_FITS.format(most=most, least=least)))
-        params = job.params
-        self._searching = Searching(
-            self._strategy, job.valset, params.metric, params.max_errors, history, emit, self.with_, self._take_wishes
-        )
+        metric, errors, with_, between = job.params.metric, job.params.max_errors, self.with_, self._take_wishes
+        self._searching = Searching(self._strategy, job.valset, metric, errors, history, emit, with_, between, past)
 
     def run(self, pool: Pool) -> None:
         """Search until the strategy has no more to ask for; errors as of ``Searching.run``."""
@@ -71,6 +72,10 @@ class SearchStage:
     def extend(self, num_trials: int) -> None:
         """Let the search go on with so many more trials, and with what people have wished for since it ended."""
         self._grant_wishes()
+        self._grant_more(num_trials, ended=True)
+
+    def _grant_more(self, num_trials: int, *, ended: bool) -> None:
+        self._emit(ev.Wished(self._searching.turn, {"kind": "extend", "num_trials": num_trials}, ended))
         plan = self._job.plan
         if plan.evaluations is not None:
             more = num_trials * (plan.minibatch_size or len(self._job.valset))
@@ -106,18 +111,25 @@ class SearchStage:
 
     def _take_wishes(self) -> None:
         """Do what people have asked for since the last round."""
+        for told in self._past.wishes(self._searching.turn):
+            wish = read_wish(told)
+            self._grant_more(wish, ended=False) if isinstance(wish, int) else self._grant(wish)
         if more := self._control.take_more():
-            self.extend(more)
+            self._grant_more(more, ended=False)
         self._grant_wishes()
 
     def _grant_wishes(self) -> None:
         for wish in self._control.take_wishes():
-            try:
-                self._grant(wish)
-            except ConfigError as error:
-                self._emit(ev.Noted("search", str(error)))
+            self._grant(wish)
 
     def _grant(self, wish: Wish) -> None:
+        self._emit(ev.Wished(self._searching.turn, told_wish(wish)))
+        try:
+            self._do(wish)
+        except ConfigError as error:
+            self._emit(ev.Noted("search", str(error)))
+
+    def _do(self, wish: Wish) -> None:
         if isinstance(wish, Added):
             self._renewal.add(wish)
             self._grow()

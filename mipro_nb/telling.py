@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mipro_nb import adapter
@@ -32,6 +32,10 @@ CUT = "[cut here by mipro_nb: {}]"
 
 def report(emit: ev.Listener, stage: str, trial: int, names: Mapping[int, Known], result: ExampleResult) -> None:
     """Emit what one example gave and used; ``names`` as of ``names_of``, before the program ran."""
+    for event in result.told:
+        emit(replace(event, trial=trial) if isinstance(event, ev.ExampleScored) and event.trial != trial else event)
+    if result.told:
+        return
     emit(ev.LMUsed(stage, result.usage))
     for note in result.notes:
         emit(ev.Noted(stage, note))

@@ -1,4 +1,4 @@
-"""MIPROv2's own search: TPE over minibatch means. The only importer of Optuna."""
+"""MIPROv2's own search: TPE over minibatch means, on Optuna."""
 
 from __future__ import annotations
 

@@ -40,8 +40,12 @@ class Guard(Protocol):
 class Answers(Protocol):
     """Answers that a run has paid for before, and those that it pays for now."""
 
-    def take(self, key: str) -> dict[str, Any] | None:
-        """Return an answer to the request of this key that wasn't taken yet, or None."""
+    def take(self, key: str, shared: bool) -> tuple[dict[str, Any], bool] | None:
+        """Return an answer to the request of this key, and whether it is free; None: the LM is to be asked.
+
+        Args:
+            shared: whether the LM has a cache: then an answer that was taken before is there again, at no cost.
+        """
 
     def keep(self, key: str, answer: Mapping[str, Any]) -> None:
         """Keep an answer that was paid for, at once."""

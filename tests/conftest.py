@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -10,6 +12,9 @@ import pytest
 
 # before anything of the package is used: answers and weights never touch the user's own cache
 os.environ.setdefault("MIPRO_NB_CACHE", os.path.join(tempfile.gettempdir(), "mipro_nb_tests"))
+if "MIPRO_NB_DATA" not in os.environ:  # nor runs the user's own
+    os.environ["MIPRO_NB_DATA"] = tempfile.mkdtemp(prefix="mipro_nb_data_")
+    atexit.register(shutil.rmtree, os.environ["MIPRO_NB_DATA"], ignore_errors=True)
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 collect_ignore = ["record_golden.py"]  # needs dspy

@@ -63,7 +63,7 @@ def test_payloads_in_a_live_view_are_text(page):
             page.expect(panel).not_to_contain_text("Asking the kernel")
             page.shows(panel, "feedback ", "ValueError: fail ", *PLAIN)
         if name == "Prompt":
-            page.shows(panel, PLAIN[0])
+            page.shows(panel, PLAIN[1])  # the first example's own; which proposal won hangs on who came first
         harmless(view)
     view.get_by_role("tab", name="Trials").click()
     for number in (0, 2, 4):

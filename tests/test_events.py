@@ -27,6 +27,8 @@ EVENTS = [
     ev.ExampleScored(0, 5, 1.0, calls=({"predictor": "self", "inputs": {"q": "1"}, "replies": ["a: 1"]},)),
     ev.RunPaused(True),
     ev.RunExtended(5, 7),
+    ev.Wished(3, {"kind": "extend", "num_trials": 2}),
+    ev.RunResumed(),
     ev.TrialFinished(0, None, 0, 9),
     ev.PosteriorUpdated(
         (1,),

@@ -127,9 +127,32 @@ def test_a_run_directory_is_read_while_its_log_is_open(tmp_path):
         for event in RUN:
             log(event)
         assert History.read(tmp_path / "new" / "run").events == RUN
-    with EventLog(tmp_path / "new" / "run") as log:  # another run replaces it
+    with EventLog(tmp_path / "new" / "run") as log:
+        log(ev.RunResumed())
+    assert History.read(tmp_path / "new" / "run" / "events.jsonl").events == [*RUN, ev.RunResumed()]
+
+
+def test_the_half_line_of_a_crash_is_passed_over_where_a_resumed_run_went_on(tmp_path):
+    with EventLog(tmp_path) as log:
         log(STARTED)
-    assert History.read(tmp_path / "new" / "run" / "events.jsonl").events == [STARTED]
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"event": "Noted", "st')
+    assert History.read(tmp_path).events == [STARTED]
+    with EventLog(tmp_path) as log:
+        log(ev.RunResumed())
+        log(ev.Noted("x", "y"))
+    assert History.read(tmp_path).events == [STARTED, ev.RunResumed(), ev.Noted("x", "y")]
+
+
+def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
+    with EventLog(tmp_path) as log:
+        log(STARTED)
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"event": "Noted", "st\n')
+    with EventLog(tmp_path) as log:
+        log(ev.Noted("x", "y"))
+    with pytest.raises(LoadError, match="line 2"):
+        History.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -352,3 +375,21 @@ def test_a_long_log_tells_the_same_as_a_short_one(tmp_path, monkeypatch):
         assert closeup.examples(found) == closeup.examples(whole)
         assert wire.stats(found) == wire.stats(whole)
         assert (found.latest, found.turns) == (whole.latest, whole.turns)
+
+
+@pytest.mark.parametrize("held", [0, 10**6], ids=["long", "short"])
+def test_what_a_crash_left_in_the_middle_is_passed_over_where_the_run_was_resumed(tmp_path, monkeypatch, held):
+    monkeypatch.setattr("mipro_nb.history.HELD", held)
+    with EventLog(tmp_path) as log:
+        for event in RUN[:-1]:
+            log(event)
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "Noted", "sta')
+    again = [ev.RunResumed(at=RUN[-2].at + 500.0), RUN[-1]]
+    with EventLog(tmp_path) as log:
+        for event in again:
+            log(event)
+    found = History.read(tmp_path)
+    assert found.events == [*RUN[:-1], *again]
+    assert found.events[-3] == RUN[-2]
+    assert found.reason == "finished"

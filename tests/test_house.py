@@ -12,11 +12,24 @@ PACKAGE = pathlib.Path(mipro_nb.__file__).parent
 # a module imports only from the lines above its own, or from earlier in its line
 LAYERS = [
     # values
-    ["console", "errors", "clock", "example", "text", "fieldtypes", "signature", "verdict", "events", "reading"],
-    ["eventlist", "eventlog"],
+    [
+        "console",
+        "errors",
+        "interrupts",
+        "clock",
+        "example",
+        "text",
+        "fieldtypes",
+        "signature",
+        "verdict",
+        "events",
+        "reading",
+        "eventlist",
+        "eventlog",
+    ],
     ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
-    ["checks", "data", "cache", "flow", "usage", "traffic", "refusals", "local", "lm", "testing"],
+    ["checks", "data", "cache", "flow", "usage", "journal", "traffic", "refusals", "local", "lm", "testing"],
     # programs
     ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer
@@ -39,12 +52,38 @@ LAYERS = [
         "results",
         "summary",
         "space",
+        "past",
         "paired",
         "tpe",
         "strategies",
     ],
-    ["effort", "options", "estimate", "plan", "opening", "progress", "transcript"],
-    ["record", "recombine", "renewal", "searching", "stage", "engine", "run", "playback", "mipro"],
+    [
+        "effort",
+        "reflection",
+        "mirror",
+        "options",
+        "estimate",
+        "plan",
+        "opening",
+        "jobrecord",
+        "rundir",
+        "progress",
+        "transcript",
+    ],
+    [
+        "record",
+        "recombine",
+        "renewal",
+        "searching",
+        "stage",
+        "mirroring",
+        "engine",
+        "run",
+        "playback",
+        "mipro",
+        "opened",
+        "listing",
+    ],
     # the notebook
     [
         "notebook.__init__",
@@ -66,18 +105,20 @@ LAYERS = [
 UPWARD = {  # how a run shows itself, imported late
     "history": {"notebook.report"},
     "record": {"notebook.view", "notebook.charts"},
-    "run": {"notebook.outputs"},
+    "run": {"notebook.outputs", "opened", "mipro"},
 }
 ORDER = [name for layer in LAYERS for name in layer]
 
 # foreign libraries and the modules that may import them
 HOMES = {
     "litellm": {"lm"},
-    "optuna": {"tpe"},
-    "pandas": {"data", "frames", "notebook"},
+    "optuna": {"tpe", "mirror"},
+    "sqlalchemy": {"mirror"},
+    "pandas": {"data", "frames", "listing", "notebook"},
     "numpy": {"verdict", "posterior", "results", "summary", "paired"},
     "diskcache_community": {"cache"},
-    "platformdirs": {"cache"},
+    "platformdirs": {"cache", "rundir"},
+    "filelock": {"rundir"},
     "xllamacpp": {"local"},
     "rich": {"console", "progress", "local"},
     "tenacity": {"lm"},
@@ -201,7 +242,7 @@ def test_the_public_names_are_these():
             *("Module", "Predict", "ChainOfThought", "load"),
             *("Evaluate", "EvaluationResult"),
             *("BootstrapFewShot", "GroundedProposer"),
-            *("MIPROv2", "Plan", "Run", "History", "optimize", "replay"),
+            *("MIPROv2", "Plan", "Run", "History", "optimize", "replay", "runs"),
             "exact_match",
         ]
     )

@@ -16,6 +16,7 @@ def refused(line, cell="q -> a"):
 def test_every_option_arrives_at_the_setting_it_stands_for():
     spec = read_cell(
         "--trainset train --valset val --testset test --trials 9 --candidates 5 --demos 0 --max-cost 2.50 "
+        "--storage sqlite:///runs.db "
         "--lm openai/gpt-5-mini --prompt-lm big --seed 0 --program p --metric m --into router --wait --plan",
         "",
     )
@@ -35,6 +36,7 @@ def test_every_option_arrives_at_the_setting_it_stands_for():
         "max_bootstrapped_demos": 0,
         "max_labeled_demos": 0,
         "max_cost": 2.5,
+        "storage": "sqlite:///runs.db",
         "seed": 0,
     }
 

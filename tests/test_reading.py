@@ -7,13 +7,13 @@ import pytest
 
 from mipro_nb import events as ev
 from mipro_nb import reading
-from mipro_nb.eventlog import to_bytes
+from mipro_nb.eventlog import to_line
 
 SCORED = ev.ExampleScored(3, 7, 0.5, "", "more", "Prediction()", ({"predictor": "self", "inputs": {}},))
 
 
 def told(event):
-    return reading.parser()(to_bytes(event))
+    return reading.parser()(to_line(event).encode())
 
 
 def test_a_line_is_read_as_json_reads_it():

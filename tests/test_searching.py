@@ -8,6 +8,7 @@ from programs import fake, is_description, is_proposal, metric, reply, rows
 import mipro_nb as mn
 from mipro_nb import events as ev
 from mipro_nb.errors import LMUnavailable, TooManyErrors
+from mipro_nb.past import Past
 from mipro_nb.pool import Pool
 from mipro_nb.search import Choice, Work
 from mipro_nb.searching import Searching
@@ -117,7 +118,7 @@ def test_a_round_is_decided_by_the_same_results_whatever_has_come_in():
 
     strategy, history = Recorded(), mn.History()
     emit, program = ev.Emitter([history]), mn.Predict("q -> a", lm=fake(replies=late))
-    searching = Searching(strategy, rows(8), metric, 10, history, emit, lambda choice: program, lambda: None)
+    searching = Searching(strategy, rows(8), metric, 10, history, emit, lambda choice: program, lambda: None, Past())
     with Pool(8) as pool:
         searching.run(pool)
     assert strategy.known == [0, 0, 1, 2]

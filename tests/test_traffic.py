@@ -33,8 +33,8 @@ class Kept:
     def __init__(self, known=None):
         self.known, self.told = dict(known or {}), {}
 
-    def take(self, key):
-        return self.known.pop(key, None)
+    def take(self, key, shared):
+        return (self.known.pop(key), False) if key in self.known else None
 
     def keep(self, key, answer):
         self.told[key] = dict(answer)

@@ -13,7 +13,8 @@ class Option:
     """One option: what it is called, what its value is called (empty: a switch), what it does, where it goes.
 
     Attributes:
-        kind: of its value: ``data``, ``program``, ``metric``, ``model``, ``choice``, ``into``, ``number`` or empty.
+        kind: of its value: ``data``, ``program``, ``metric``, ``model``, ``choice``, ``into``, ``number``, ``url`` or
+            empty.
         least: the smallest whole number, for those that take one.
         keywords: of MIPROv2 that get the value as it is.
     """
@@ -60,6 +61,7 @@ OPTIONS = (
         ("max_bootstrapped_demos", "max_labeled_demos"),
     ),
     Option("--max-cost", "USD", "the run ends with the best once these are spent", "number", None, ("max_cost",)),
+    Option("--storage", "URL", "an Optuna study there shows the trials: sqlite:///runs.db", "url", None, ("storage",)),
     Option("--lm", "MODEL", "runs the program and writes the instructions; else the one of %mipro_lm", "model"),
     Option("--prompt-lm", "MODEL", "writes the instructions", "model"),
     Option("--seed", "N", "the same seed gives the same run", "number", 0, ("seed",)),

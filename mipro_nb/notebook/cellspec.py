@@ -49,6 +49,7 @@ class CellSpec:
     candidates: int | None = None
     demos: int | None = None
     max_cost: float | None = None
+    storage: str | None = None
     lm: str | None = None
     prompt_lm: str | None = None
     seed: int | None = None

@@ -32,10 +32,11 @@ def seconds_by_stage(history: History) -> dict[str, float]:
     """Return the seconds that each stage worked, pauses not counted."""
     found: dict[str, float] = {}
     stage, last, works = "", 0.0, False
-    for turn, at in [*history.turns, (None, history.latest)]:
-        if works and stage:
-            found[stage] = found.get(stage, 0.0) + at - last
-        last = at
+    for turn, before in [*history.turns, (None, history.latest)]:
+        now = before if turn is None else max(before, turn.at)
+        if works and stage:  # until a run was resumed it didn't work
+            found[stage] = found.get(stage, 0.0) + (before if isinstance(turn, ev.RunResumed) else now) - last
+        last = now
         match turn:
             case ev.StageStarted():
                 stage, works = turn.stage, True
@@ -43,6 +44,8 @@ def seconds_by_stage(history: History) -> dict[str, float]:
                 works = not turn.paused
             case ev.RunFinished():
                 works = False
+            case ev.RunResumed():
+                works = True
             case ev.RunExtended():
                 stage, works = "search", True
     return found

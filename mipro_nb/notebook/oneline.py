@@ -16,6 +16,7 @@ OPTION_OF = {
     "max_bootstrapped_demos": "--demos",
     "max_labeled_demos": "--demos",
     "max_cost": "--max-cost",
+    "storage": "--storage",
     "task_model": "--lm",
     "prompt_model": "--prompt-lm",
     "student": "--program",

@@ -177,7 +177,10 @@ class RunView(Part):
         match content:
             case {"do": "hello"}:
                 self._code.heard_of = True
-            case {"do": "start" | "pause" | "unpause" as wish}:
+            case {"do": "start"}:
+                with contextlib.suppress(MiproError):  # its run directory can't be had; the view says so
+                    self.run.start()
+            case {"do": "pause" | "unpause" as wish}:
                 getattr(self.run, wish)()
             case {"do": "stop"}:
                 self.run.stop()

@@ -1,0 +1,87 @@
+"""The journal: every answer that a run has paid for, in its run directory, so that none is paid for twice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mipro_nb.events import Usage
+
+logger = logging.getLogger(__name__)
+
+ANSWERS = "answers.jsonl"  # in a run directory
+KEPT = {"text": str, "finish": str, "prompt": int, "completion": int}
+
+
+class Journal:
+    """Answers by request key (see ``cache.request_key``), appended and flushed as they come. Safe with threads.
+
+    What is no answer in the file, such as the half line that a crash leaves, is skipped.
+
+    Args:
+        path: of the file; it is made if it doesn't exist.
+
+    Attributes:
+        spent: what the answers in the file have cost when it was opened.
+        broken: why nothing is written any more, such as a full disk; empty: it is.
+
+    Raises:
+        OSError: the file can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.broken, self.spent = "", Usage()
+        self._lock = threading.Lock()
+        self._known: dict[str, deque[dict[str, Any]]] = {}
+        self._taken: dict[str, dict[str, Any]] = {}
+        whole = self._read(path) if path.exists() else True
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        if not whole:
+            self._file.write("\n")  # closes the half line
+
+    def _read(self, path: Path) -> bool:
+        """Take in what is there; return whether the last line is whole."""
+        text = path.read_bytes().decode("utf-8", "replace")
+        for line in text.split("\n"):
+            with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
+                saved = json.loads(line)
+                key, answer = saved["key"], {name: kind(saved[name]) for name, kind in KEPT.items()}
+                answer["cost"] = None if saved["cost"] is None else float(saved["cost"])
+                self._known.setdefault(str(key), deque()).append(answer)
+                self.spent = self.spent + Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
+        return not text or text.endswith("\n")
+
+    def take(self, key: str, shared: bool) -> tuple[dict[str, Any], bool] | None:
+        """Return an answer of the file, each once, and whether it is free: see ``traffic.Answers``."""
+        with self._lock:
+            left = self._known.get(key)
+            if left:
+                self._taken[key] = left.popleft()
+                return self._taken[key], False
+            if shared and key in self._taken:
+                return self._taken[key], True
+        return None
+
+    def keep(self, key: str, answer: Mapping[str, Any]) -> None:
+        """Append an answer. A file that can't be written is logged once; the run goes on without."""
+        line = json.dumps({"key": key, **{name: answer[name] for name in (*KEPT, "cost")}}, ensure_ascii=False)
+        with self._lock:
+            if self.broken or self._file.closed:  # a call that was left alone at the run's end
+                return
+            try:
+                self._file.write(line + "\n")
+                self._file.flush()
+            except OSError as error:
+                self.broken = str(error)
+                logger.warning("%s can't be written (%s): answers are kept in memory only", self._file.name, error)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock, contextlib.suppress(OSError):
+            self._file.close()

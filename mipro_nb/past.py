@@ -1,0 +1,143 @@
+"""What the log of a run tells, given out again while the run is repeated: resuming is replaying.
+
+A run is a pure function of data, program, settings, seed and replies. So a resumed run begins at the beginning: what
+its log holds isn't evaluated again, and what its journal holds isn't asked again, until both are used up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mipro_nb import events as ev
+from mipro_nb.eventlog import to_line
+from mipro_nb.scoring import ExampleResult
+from mipro_nb.search import Choice
+
+Key = tuple[bool, tuple[int, ...], tuple[int, ...], int]  # on the test set or not, instructions, demos, example
+AROUND = (ev.LMUsed, ev.Noted)  # told just before an ExampleScored, they belong to it
+
+
+class Past:
+    """The events of a run's log.
+
+    Args:
+        events: in their order; none: the run is a new one.
+
+    Attributes:
+        started: the run's first event, or None.
+        left_behind: whether something was told that isn't in the log.
+    """
+
+    def __init__(self, events: Iterable[ev.Event] = ()) -> None:
+        self.started: ev.RunStarted | None = None
+        self.left_behind = False
+        self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
+        self._own: dict[int, ev.Event] = {}  # by identity: those that the log holds
+        self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
+        self._wishes: deque[ev.Wished] = deque()
+        self._read(events)
+
+    def _read(self, events: Iterable[ev.Event]) -> None:
+        trials: dict[int, ev.TrialStarted] = {}
+        lost: dict[int, list[tuple[Key, tuple[ev.Event, ...]]]] = defaultdict(list)
+        before: list[ev.Event] = []
+        for event in events:
+            self._own[id(event)] = event
+            if isinstance(event, ev.ExampleScored):
+                trial = trials[event.trial]
+                key = (trial.kind.startswith("test"), trial.instructions, trial.demos, event.example)
+                block = (*before, event)
+                self._results[key].append(block)
+                if event.score is None:
+                    lost[event.trial].append((key, block))
+                before = []
+                continue
+            if isinstance(event, AROUND):
+                before.append(event)
+                continue
+            self._keep(before)
+            before = []
+            self._keep([event])
+            match event:
+                case ev.RunStarted():
+                    self.started = event
+                case ev.TrialStarted():
+                    trials[event.trial] = event
+                case ev.TrialFinished(failed=failed) if failed:
+                    lost.pop(event.trial, None)  # the search was told that they failed
+                case ev.Wished():
+                    self._wishes.append(event)
+        self._keep(before)
+        for key, block in (one for blocks in lost.values() for one in blocks):
+            self._results[key].remove(block)  # to be tried again
+
+    def _keep(self, events: Iterable[ev.Event]) -> None:
+        for event in events:
+            self._told[_line(event)].append(event)
+
+    def retold(self, event: ev.Event) -> ev.Event:
+        """Return the log's own record of an event, with its time, where it holds one; each once."""
+        if not self._told or id(event) in self._own:
+            return event
+        line = _line(event)
+        known = self._told.get(line)
+        if not known:
+            return event
+        found = known.popleft()
+        if not known:
+            del self._told[line]
+        return found
+
+    def holds(self, event: ev.Event) -> bool:
+        """Whether the log holds this very record."""
+        return id(event) in self._own
+
+    def result(self, tested: bool, choice: Choice, example: int) -> ExampleResult | None:
+        """Return what came of an example under a combination, each time it was run; None: it is to be run.
+
+        Args:
+            tested: whether it is one of the test set.
+        """
+        known = self._results.get((tested, choice.instructions, choice.demos, example))
+        if not known:
+            return None
+        told = known.popleft()
+        scored = told[-1]
+        assert isinstance(scored, ev.ExampleScored)
+        return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
+
+    def wishes(self, turn: int) -> Iterator[Mapping[str, Any]]:
+        """Give the wishes that were granted while the search went on, up to a turn (see ``events.Wished``)."""
+        while self._wishes and not self._wishes[0].ended and self._wishes[0].turn <= turn:
+            yield self._wishes.popleft().wish
+
+    def extensions(self) -> Iterator[int]:
+        """Give the trials that the run was extended by after its end, one extension after the other."""
+        while self._wishes:
+            wished = self._wishes.popleft()
+            if wished.ended:
+                yield wished.wish["num_trials"]
+
+
+class Retelling(ev.Emitter):
+    """An Emitter for a run that may be a resumed one: what the log holds is told as the log has it.
+
+    Attributes:
+        past: what the log holds.
+    """
+
+    past = Past()
+
+    def __call__(self, event: ev.Event) -> None:
+        found = self.past.retold(event)
+        if self.past.started is not None and not self.past.left_behind and not self.past.holds(found):
+            self.past.left_behind = True
+            super().__call__(ev.RunResumed())
+        super().__call__(found)
+
+
+def _line(event: ev.Event) -> str:
+    return to_line(dataclasses.replace(event, at=0.0))

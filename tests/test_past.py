@@ -1,0 +1,94 @@
+"""What a log tells is given out again: to each question its answer, in the order of then."""
+
+import pytest
+
+from mipro_nb import events as ev
+from mipro_nb.past import Past, Retelling
+from mipro_nb.search import Choice
+from mipro_nb.testing import EventRecorder
+
+CHOICE = Choice((1,), (0,))
+USED = ev.LMUsed("search", ev.Usage(1), at=3.0)
+
+
+def scored(score, example=5, trial=1, at=4.0):
+    return ev.ExampleScored(trial, example, score, at=at)
+
+
+def log(*events, kind="partial"):
+    return Past([ev.TrialStarted(1, kind, (1,), (0,), 8, 8, at=2.0), *events])
+
+
+def test_a_result_is_given_with_all_that_was_told_of_it():
+    note, found = ev.Noted("search", "cut", at=3.5), scored(0.5)
+    result = log(USED, note, found).result(False, CHOICE, 5)
+    assert result.score == 0.5
+    assert result.told == (USED, note, found)
+
+
+def test_each_result_is_given_once():
+    past = log(USED, scored(1.0))
+    assert past.result(False, CHOICE, 5) is not None
+    assert past.result(False, CHOICE, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("tested", "choice", "example"), [(True, CHOICE, 5), (False, Choice((0,), (0,)), 5), (False, CHOICE, 6)]
+)
+def test_what_the_log_does_not_hold_is_to_be_run(tested, choice, example):
+    assert log(USED, scored(1.0)).result(tested, choice, example) is None
+
+
+def test_the_test_set_is_another():
+    past = log(USED, scored(1.0), kind="test_best")
+    assert past.result(False, CHOICE, 5) is None
+    assert past.result(True, CHOICE, 5).score == 1.0
+
+
+def test_a_failure_that_the_search_was_told_of_stays_one():
+    past = log(scored(None), scored(None), ev.TrialFinished(1, 0.5, 7, 1))
+    assert [past.result(False, CHOICE, 5).score for _ in range(2)] == [None, None]
+
+
+def test_a_failure_that_nothing_was_decided_by_is_tried_again():
+    assert log(scored(None)).result(False, CHOICE, 5) is None
+    assert log(scored(None), scored(0.5)).result(False, CHOICE, 5).score == 0.5
+
+
+def test_an_event_is_told_as_the_log_has_it_each_once():
+    started = ev.StageStarted("search", 10, at=1.0)
+    past = Past([started])
+    new = ev.StageStarted("search", 10, at=99.0)
+    assert past.retold(new) is started
+    assert past.retold(new) is new
+    assert past.holds(started)
+    assert not past.holds(new)
+
+
+def test_wishes_come_at_their_turn():
+    first, late = (
+        ev.Wished(3, {"kind": "extend", "num_trials": 2}),
+        ev.Wished(9, {"kind": "extend", "num_trials": 4}, True),
+    )
+    past = Past([first, late])
+    assert list(past.wishes(2)) == []
+    assert list(past.wishes(4)) == [first.wish]
+    assert list(past.wishes(100)) == []  # that one came after the end
+    assert list(past.extensions()) == [4]
+
+
+def test_that_the_run_goes_on_is_told_when_something_new_happens_and_once():
+    recorder = EventRecorder()
+    emit = Retelling([recorder])
+    run = ev.RunStarted("id", "P", ("self",), {}, {}, {}, {}, at=1.0)
+    emit.past = Past([run])
+    emit(run)
+    emit(ev.Noted("x", "new"))
+    emit(ev.Noted("x", "newer"))
+    assert [type(event).__name__ for event in recorder.events] == ["RunStarted", "RunResumed", "Noted", "Noted"]
+
+
+def test_a_new_run_is_not_resumed():
+    recorder = EventRecorder()
+    Retelling([recorder])(ev.Noted("x", "new"))
+    assert len(recorder.events) == 1

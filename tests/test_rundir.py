@@ -1,0 +1,375 @@
+"""Runs are kept: cut off anywhere and resumed, they end as if undisturbed; what isn't the same run is refused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from programs import fake, metric, reply, rows
+
+import mipro_nb as mn
+from mipro_nb import events as ev
+from mipro_nb.errors import ConfigError, LoadError
+from mipro_nb.rundir import is_held, new_directory, runs_directory
+
+PATIENCE = 120
+DATA = {"trainset": rows(20), "valset": rows(60, 100), "testset": rows(30, 300)}
+
+
+def compiled(
+    where, stop_after=None, lm=None, program=None, measure=metric, data=DATA, settings=None, listeners=(), **options
+):
+    """Compile, or go on; return (best, history, LM)."""
+    lm, history = lm or fake(), mn.History()
+
+    def stop(told):
+        return "enough" if stop_after is not None and told.usage.calls + told.usage.cached_calls > stop_after else None
+
+    optimizer = mn.MIPROv2(measure, **{"seed": 2, **(settings or {})})
+    with mn.context(lm=lm, progress=False):
+        best = optimizer.compile(
+            program or mn.Predict("q -> a"),
+            listeners=[history, *listeners],
+            stop=stop,
+            run_dir=where,
+            **data,
+            **options,
+        )
+    return best, history, lm
+
+
+def same(first, second):
+    """Whether two runs came to the same: (program, history) each."""
+    (best, history), (other, beside) = first, second
+    return (
+        best.to_json() == other.to_json()
+        and history.trials_frame().equals(beside.trials_frame())
+        and history.candidates_frame().equals(beside.candidates_frame())
+        and history.verdict == beside.verdict
+        and history.reason == beside.reason
+    )
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path, search, seed):
+    settings = {"search": search}
+    best, history, lm = compiled(tmp_path / "calm", settings=settings)
+    rng, paid = random.Random(seed), 0
+    for _ in range(4):
+        _, _, one = compiled(tmp_path / "torn", rng.randint(0, lm.calls), settings=settings)
+        paid += one.calls
+    again, resumed, last = compiled(tmp_path / "torn", settings=settings)
+    assert same((again, resumed), (best, history))
+    assert paid + last.calls == lm.calls
+    read = mn.History.read(tmp_path / "torn")
+    assert read.usage == history.usage
+    assert read.verdict == history.verdict
+    apart = ["best_so_far"]  # hangs on when the search last said what it believes
+    assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
+
+
+def test_a_finished_run_that_is_compiled_again_costs_nothing(tmp_path):
+    first = compiled(tmp_path)
+    before = (tmp_path / "events.jsonl").read_bytes()
+    second = compiled(tmp_path)
+    assert second[2].calls == 0
+    assert same(first[:2], second[:2])
+    assert (tmp_path / "events.jsonl").read_bytes() == before
+
+
+def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
+    def begin(where, lm, **more):
+        with mn.context(lm=lm, progress=False):
+            run = mn.MIPROv2(metric, seed=2).start(mn.Predict("q -> a"), run_dir=where, **DATA, **more)
+        run.result(PATIENCE)
+        return run
+
+    run = begin(tmp_path, fake())
+    run.extend(5)
+    run.result(PATIENCE)
+    lm = fake()
+    again = begin(tmp_path, lm)
+    assert lm.calls == 0
+    assert again.history.trials_frame().equals(run.history.trials_frame())
+    assert again.history.verdict == run.history.verdict
+
+
+def test_wishes_are_granted_again_where_they_were(tmp_path):
+    turn = {}
+
+    def wishing(event):
+        run = turn.get("run")
+        if isinstance(event, ev.TrialFinished) and event.trial == 4 and run is not None and "done" not in turn:
+            turn["done"] = True
+            run.add_instruction("self", "Answer as item 0.")
+            run.ban("self", "instruction", 1)
+            run.extend(3)
+
+    lm = fake()
+    with mn.context(lm=lm, progress=False):
+        optimizer = mn.MIPROv2(metric, seed=2)
+        options = {**DATA, "listeners": [wishing], "run_dir": tmp_path, "requires_permission_to_run": True}
+        turn["run"] = optimizer.start(mn.Predict("q -> a"), **options)
+    turn["run"].start()
+    turn["run"].result(PATIENCE)
+    wanted = turn["run"].history
+    assert {wished.wish["kind"] for wished in wanted.events if isinstance(wished, ev.Wished)} == {
+        "add",
+        "ban",
+        "extend",
+    }
+    _, history, again = compiled(tmp_path)
+    assert again.calls == 0
+    assert history.trials_frame().equals(wanted.trials_frame())
+    assert history.candidates_frame().equals(wanted.candidates_frame())
+
+
+def test_a_run_that_nobody_gave_a_directory_has_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIPRO_NB_DATA", str(tmp_path))
+    compiled(None)
+    (path,) = runs_directory().iterdir()
+    assert path.is_relative_to(tmp_path)
+    assert "Predict" in path.name
+    assert mn.History.read(path).reason == "finished"
+
+
+def test_false_keeps_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIPRO_NB_DATA", str(tmp_path))
+    compiled(False)
+    assert not runs_directory().exists()
+
+
+def test_a_program_of_any_name_has_a_directory():
+    made = new_directory("../../<b> %s\0")
+    assert made.parent == runs_directory()
+    assert "<" not in made.name
+
+
+def test_without_a_place_to_write_the_run_goes_on_and_says_so(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("MIPRO_NB_DATA", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="is not kept"):
+        _, history, _ = compiled(None)
+    assert history.reason == "finished"
+    assert any("not kept" in note.message for note in history.notes)
+
+
+def refused(where, *words, **changes):
+    before = {path.name: path.read_bytes() for path in where.iterdir() if path.name != "holder.json"}
+    lm = fake()
+    with pytest.raises(ConfigError) as said:
+        compiled(where, **{"lm": lm, **changes})
+    assert [word for word in words if word not in str(said.value)] == []
+    assert lm.calls == 0
+    assert {path.name: path.read_bytes() for path in where.iterdir() if path.name != "holder.json"} == before
+
+
+class Other(mn.Module):
+    def __init__(self):
+        self.answer = mn.Predict("q -> a")
+
+    def forward(self, q):
+        return self.answer(q=q)
+
+
+def other_metric(example, prediction, trace=None):
+    return example.a == prediction.a and len(example.a) > 1
+
+
+def test_what_is_not_the_same_run_is_refused_and_the_difference_shown(tmp_path):
+    compiled(tmp_path, 80)
+    refused(tmp_path, "seed", "2 then, 3 now", settings={"seed": 3})
+    refused(tmp_path, "num_candidates", "null then, 4 now", settings={"num_candidates": 4})
+    refused(tmp_path, "trainset: 20 examples then, 21 now", data={**DATA, "trainset": rows(21)})
+    refused(tmp_path, "valset", "the first that differs is number 0", data={**DATA, "valset": rows(60, 101)})
+    refused(tmp_path, "testset", data={**DATA, "testset": None})
+    refused(tmp_path, "program", '"Predict" then, "Other" now', program=Other())
+    refused(tmp_path, "predictor 'self', signature", "Be brief", program=mn.Predict("q -> a", "Be brief."))
+    refused(tmp_path, "metric", "other_metric", measure=other_metric)
+    refused(tmp_path, "fake/lm", "fake/other", lm=fake(model="fake/other"))
+    refused(tmp_path, "temperature", lm=fake(temperature=0.5))
+
+
+def test_a_metric_whose_code_has_changed_is_refused_and_one_with_another_comment_is_not(tmp_path, monkeypatch):
+    def write(body):
+        (tmp_path / "measures.py").write_text(f"def measure(example, prediction, trace=None):\n{body}\n")
+        sys.modules.pop("measures", None)
+        import importlib
+        import linecache
+
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        import measures
+
+        return measures.measure
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    where = tmp_path / "run"
+    compiled(where, 80, measure=write("    return example.a == prediction.a"))
+    commented = write("    # exact\n    return (example.a ==\n            prediction.a)")
+    compiled(where, 90, measure=commented)
+    changed = write("    return example.a in prediction.a")
+    refused(where, "metric: its code has changed", "-    return example.a == prediction.a", measure=changed)
+
+
+def test_limits_and_threads_may_be_others(tmp_path):
+    compiled(tmp_path, 80)
+    _, history, _ = compiled(tmp_path, settings={"num_threads": 3, "max_errors": 50}, max_cost=100.0)
+    assert history.reason == "finished"
+
+
+def test_a_directory_that_a_run_holds_is_refused(tmp_path):
+    begun, door = threading.Event(), threading.Event()
+
+    def held(messages):
+        begun.set()
+        door.wait(PATIENCE)
+        return reply(messages)
+
+    with mn.context(lm=fake(replies=held), progress=False):
+        run = mn.MIPROv2(metric, seed=2).start(mn.Predict("q -> a"), run_dir=tmp_path, **DATA)
+    assert begun.wait(PATIENCE)
+    assert is_held(tmp_path)
+    with pytest.raises(ConfigError, match=f"process {os.getpid()}"):
+        compiled(tmp_path)
+    door.set()
+    run.stop()
+    run.result(PATIENCE)
+    assert not is_held(tmp_path)
+    compiled(tmp_path)
+
+
+def test_a_log_that_no_job_stands_beside_is_left_alone(tmp_path):
+    compiled(tmp_path)
+    (tmp_path / "job.json").unlink()
+    with pytest.raises(ConfigError, match="can't be told"):
+        compiled(tmp_path)
+
+
+def test_a_log_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
+    compiled(tmp_path, 80)
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"event": "FromTomorrow", "at": 1.0}\n')
+    before = (tmp_path / "events.jsonl").read_bytes()
+    with pytest.raises(LoadError, match="FromTomorrow"):
+        compiled(tmp_path)
+    assert (tmp_path / "events.jsonl").read_bytes() == before
+    record = json.loads((tmp_path / "job.json").read_text())
+    (tmp_path / "job.json").write_text(json.dumps({**record, "format_version": 99}))
+    (tmp_path / "events.jsonl").write_bytes(before[: before.rindex(b'{"event": "FromTomorrow"')])
+    with pytest.raises(LoadError, match="format version 99"):
+        compiled(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [0.2, 0.5, 0.9, 0.999])
+def test_a_log_that_was_cut_anywhere_is_gone_on_with(tmp_path, cut):
+    best, history, _ = compiled(tmp_path / "calm")
+    compiled(tmp_path / "cut")
+    log = tmp_path / "cut" / "events.jsonl"
+    log.write_bytes(log.read_bytes()[: int(log.stat().st_size * cut)])
+    again, resumed, second = compiled(tmp_path / "cut")
+    assert same((again, resumed), (best, history))
+    assert second.calls == 0  # the journal has what the log has lost
+    read = mn.History.read(tmp_path / "cut")
+    assert read.verdict == history.verdict
+
+
+def test_a_lost_journal_costs_no_more_than_what_the_log_does_not_hold(tmp_path):
+    _, history, lm = compiled(tmp_path)
+    (tmp_path / "answers.jsonl").unlink()
+    _, again, second = compiled(tmp_path)
+    searched = history.usage_by_stage["search"].calls + history.usage_by_stage["verdict"].calls
+    assert second.calls == lm.calls - searched
+    assert again.trials_frame().equals(history.trials_frame())
+
+
+def test_a_disk_that_fills_in_the_middle_is_said_and_the_best_is_returned(tmp_path, monkeypatch):
+    from mipro_nb import eventlog
+
+    lines = []
+
+    def full(event):
+        lines.append(event)
+        if len(lines) > 150:
+            raise OSError(28, "No space left on device")
+        return written(event)
+
+    written = eventlog.to_line
+    monkeypatch.setattr(eventlog, "to_line", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        best, history, _ = compiled(tmp_path)
+    monkeypatch.undo()
+    assert history.reason == "finished"
+    assert any("No space left" in note.message for note in history.notes)
+    again, _, second = compiled(tmp_path)
+    assert second.calls == 0
+    assert again.to_json() == best.to_json()
+
+
+@pytest.mark.parametrize("path", ["/dev/null/run", "/proc/run"])
+def test_a_path_where_nothing_can_be_written_is_refused(path):
+    with pytest.raises(ConfigError, match="can't be used"):
+        compiled(path)
+
+
+def test_the_best_program_is_there_while_the_run_goes_on(tmp_path):
+    there = []
+
+    def look(event):
+        if isinstance(event, ev.VerdictReached):
+            there.append(mn.load(tmp_path / "program"))
+
+    best, _, _ = compiled(tmp_path, listeners=[look])
+    assert there[-1].to_json() == best.to_json()
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import mipro_nb as mn
+from programs import *
+
+def slow(messages):
+    time.sleep(0.02)
+    with open(sys.argv[3], "a") as file:
+        file.write("x")
+    return reply(messages)
+
+data = {"trainset": rows(20), "valset": rows(60, 100), "testset": rows(30, 300)}
+with mn.context(lm=fake(replies=slow), progress=False):
+    best = mn.MIPROv2(metric, seed=2).compile(mn.Predict("q -> a"), run_dir=sys.argv[2], **data)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, how):
+    tests, paid = str(Path(__file__).parent), tmp_path / "paid"
+    best, history, lm = compiled(tmp_path / "calm")
+    rng, kills = random.Random(int(how)), 0
+    while kills < 20:
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, tests, str(tmp_path / "torn"), str(paid)])
+        before, begun = paid.stat().st_size if paid.exists() else 0, time.monotonic()
+        wanted = before + rng.randint(0, 30)
+        while process.poll() is None and time.monotonic() - begun < PATIENCE:
+            if paid.exists() and paid.stat().st_size > wanted:
+                break
+            time.sleep(0.002)
+        if process.poll() is not None:
+            break
+        process.send_signal(how)
+        process.wait(PATIENCE)
+        kills += 1
+    again, resumed, last = compiled(tmp_path / "torn")
+    assert kills > 10
+    assert same((again, resumed), (best, history))
+    assert paid.stat().st_size + last.calls <= lm.calls + 16 * kills
