@@ -95,9 +95,13 @@ class Execution:
                 self.remarks.append(f"the run is not kept, and can't be resumed: {error}")
                 return
         self.emit.past = self._past = self._home.past
+        self._home.placed = self._placed
         if self._past.started is not None:
             self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
             self._spend(self._home.journal.spent, self._past.seconds)
+
+    def _placed(self, path: Path, start: int, end: int) -> None:
+        self.history.events.placed(path, start, end)  # so that those of a long run needn't stay in memory
 
     def run(self) -> Module:
         """Run everything; return the best program. Whatever ends the run, the best so far is kept."""

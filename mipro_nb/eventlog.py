@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ class EventLog:
         self.broken = ""
         path = self.directory / EVENTS
         half = path.exists() and _ends_in_mid_line(path)
-        self._file = path.open("a", encoding="utf-8", errors=SURROGATES)
+        self._file = path.open("ab")
         if half:
-            self._file.write("\n")  # what a crash left stays, and is told apart by what follows: see ``cut_off``
+            self._file.write(b"\n")  # what a crash left stays, and is told apart: see ``reading.cut_off``
 
     def __enter__(self) -> EventLog:
         return self
@@ -51,14 +51,22 @@ class EventLog:
 
     def __call__(self, event: ev.Event) -> None:
         """Write an event. A file that can't be written is logged once, and let alone from then on."""
+        self.write(event)
+
+    def write(self, event: ev.Event) -> tuple[int, int] | None:
+        """Do so, and return from which byte to which the event lies in the file; None if it doesn't."""
         if self.broken:
-            return
+            return None
         try:
-            self._file.write(to_line(event))
+            line = to_line(event).encode("utf-8", SURROGATES)
+            start = self._file.tell()
+            self._file.write(line)
             self._file.flush()
+            return start, start + len(line)
         except OSError as error:
             self.broken = str(error)
             logger.warning("%s can't be written (%s): what comes from here on isn't logged", self._file.name, error)
+            return None
 
 
 def _ends_in_mid_line(path: Path) -> bool:
@@ -67,17 +75,6 @@ def _ends_in_mid_line(path: Path) -> bool:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read() != b"\n"
-
-
-def cut_off(line: str, following: Sequence[str]) -> bool:
-    """Whether a line of a log is what a crash left of one, as can be seen from the lines that follow it."""
-    if not following or f'"event": "{ev.RunResumed.__name__}"' not in following[0]:
-        return False
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return True
-    return False
 
 
 def to_line(event: ev.Event) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mipro_nb import events as ev
 from mipro_nb.errors import ConfigError
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.example import Example, fields_of
 from mipro_nb.frames import Standing, results_of, standings
 from mipro_nb.grounding import FIELD_CHARACTERS, describe
@@ -147,7 +147,7 @@ def _failures(history: History, place: int, name: str, index: int, data: Sequenc
     return [_failure(one, index, name, data) for one in wrong[:MOST_FAILURES] if one.example < len(data)]
 
 
-def _failure(result: ev.ExampleScored, index: int, name: str, data: Sequence[Example]) -> Failure:
+def _failure(result: ExampleRecord, index: int, name: str, data: Sequence[Example]) -> Failure:
     example = data[result.example]
     calls = [call for call in result.calls if name and call["predictor"] == name]
     step = f"{_fields(calls[-1]['inputs'])} -> {_line(calls[-1]['replies'][-1:])}" if calls else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
 from mipro_nb.errors import check_choice
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.fieldtypes import plain
 from mipro_nb.learning import results as results_of_approaches
 from mipro_nb.learning import standings as standings_of_approaches
@@ -239,7 +240,7 @@ def examples(history: History, split: str = "validation") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=EXAMPLES)
 
 
-def inputs_text(result: ev.ExampleScored) -> str:
+def inputs_text(result: ExampleRecord) -> str:
     """Return what the program's first call was given, as text; empty when it made none."""
     given = result.calls[0]["inputs"] if result.calls else {}
     return "; ".join(f"{name}: {as_text(value)}" for name, value in given.items())
@@ -250,9 +251,7 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else str(plain(value))
 
 
-def compared(
-    history: History, split: str = "validation"
-) -> list[tuple[int, ev.ExampleScored, ev.ExampleScored | None]]:
+def compared(history: History, split: str = "validation") -> list[tuple[int, ExampleRecord, ExampleRecord | None]]:
     """Return (example, result of the baseline, that of the best) for each example of a split that the baseline met."""
     check_choice("split", split, ("validation", "test"))
     if split == "test":
@@ -266,19 +265,18 @@ def compared(
     return [(example, was, after.get(example)) for example, was in sorted(before.items())]
 
 
-def change(was: ev.ExampleScored, now: ev.ExampleScored | None) -> str:
+def change(was: ExampleRecord, now: ExampleRecord | None) -> str:
     """Return ``fixed``, ``broken`` or ``same``; empty while a score is missing, or the best is the baseline itself."""
     if now is None or now is was or was.score is None or now.score is None:
         return ""
     return "fixed" if now.score > was.score else "broken" if now.score < was.score else "same"
 
 
-def results_of(history: History, trial: TrialRecord | None) -> dict[int, ev.ExampleScored]:
+def results_of(history: History, trial: TrialRecord | None) -> dict[int, ExampleRecord]:
     """Return the latest results by example of a trial's combination, from whichever trials they came."""
     if trial is None:
         return {}
-    found: dict[int, ev.ExampleScored] = {}
-    for other in history.trials:
-        if (other.instructions, other.demos) == (trial.instructions, trial.demos):
-            found.update(list(other.scored.items()))
+    found: dict[int, ExampleRecord] = {}
+    for other in history.trials_of(trial.choice):
+        found.update(list(other.scored.items()))
     return found

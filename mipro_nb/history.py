@@ -6,28 +6,38 @@ events live (it is a Listener), or read a finished run with ``History.read``.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mipro_nb import events as ev
-from mipro_nb import frames
+from mipro_nb import frames, reading
 from mipro_nb.errors import LoadError, nearest
-from mipro_nb.eventlog import EVENTS, SURROGATES, cut_off, to_line
-from mipro_nb.verdict import Verdict, interval, spread_of
+from mipro_nb.eventlist import HELD, EventList, ExampleRecord
+from mipro_nb.eventlog import EVENTS, SURROGATES, to_line
+from mipro_nb.verdict import BOOLEANS, Verdict, interval, spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger(__name__)
 
 DAMAGED = (ValueError, TypeError, AttributeError, RecursionError)  # what a line that is no event makes Python say
+CUT = (
+    "%s: the last line is cut off, as a crash or a full disk leaves it, or is being written; it is dropped. "
+    "%s events before it are read."
+)
+TURNS = (ev.StageStarted, ev.RunPaused, ev.RunFinished, ev.RunExtended, ev.RunResumed)
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
+
+
+Choice = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(slots=True)
@@ -40,7 +50,8 @@ class TrialRecord:
         low, high: the score's 95% interval, see ``verdict.interval``; ``spread`` as there.
         best_so_far: the score of the best full trial when this one finished; with a posterior, its leader's mean while
             this was the newest trial.
-        scored: per example id the latest ExampleScored of this trial.
+        graded: whether a score is neither 0 nor 1.
+        scored: per example id this trial's latest result, an ``ExampleRecord``.
     """
 
     number: int
@@ -57,7 +68,13 @@ class TrialRecord:
     failed: int = 0
     best_so_far: float | None = None
     finished: bool = False
-    scored: dict[int, ev.ExampleScored] = field(default_factory=dict)
+    graded: bool = False
+    scored: dict[int, ExampleRecord] = field(default_factory=dict, repr=False)
+
+    @property
+    def choice(self) -> Choice:
+        """The combination: its instructions and demos."""
+        return self.instructions, self.demos
 
 
 class History:
@@ -69,16 +86,17 @@ class History:
         events: to begin with, see ``mipro_nb.events``.
 
     Attributes:
-        events: all of them, in order.
+        events: all of them, in order; a list that reads those of long ago from the run's log.
         started, stages, bootstrap_attempts, demo_sets, instructions, notes, reason: as the events told.
         trials_by_number: every trial by its number, those on the test set too.
-        usage_by_stage: LM calls, tokens and US dollars by stage, see ``mipro_nb.events.Usage``.
         baseline: the full evaluation of the program as it was given, a ``TrialRecord``, or None before it is finished.
         best: the best trial so far, a ``TrialRecord``, or None. With a ``posterior`` its leader. Else the best fully
             evaluated one; of equals the earliest, so that the baseline must be beaten. Trials that miss examples
             (failed calls) are compared on those that both were scored on.
         posterior: what the search makes of all results so far, a ``mipro_nb.events.PosteriorUpdated``, or None.
         concurrency: by model, how many calls may be in flight, once that isn't the number of threads any more.
+        turns: the events at which work began, stopped or changed, each with ``latest`` as of before.
+        latest: the latest time of an event, in seconds since the epoch.
         banned: what people took out of the search, see ``mipro_nb.events.CandidateBanned``.
 
     >>> import mipro_nb as mn
@@ -90,26 +108,29 @@ class History:
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
-        self.events: list[ev.Event] = []
+        self.events = EventList()
         self.started: ev.RunStarted | None = None
         self.stages: dict[str, ev.StageStarted] = {}
-        self.usage_by_stage: dict[str, ev.Usage] = {}
+        self._spent: dict[str, tuple[int, int, int, int, float | None]] = {}  # fields of Usage, by stage
         self.bootstrap_attempts: list[ev.ExampleBootstrapped] = []
         self.demo_sets: list[ev.DemosBootstrapped] = []
         self.instructions: list[ev.InstructionProposed] = []
         self.trials_by_number: dict[int, TrialRecord] = {}
-        self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, float]] = {}
+        self._by_choice: dict[Choice, list[int]] = {}  # the search's trials, by number
+        self._newest: int | None = None  # trial of the search
         self.baseline: TrialRecord | None = None
         self.best: TrialRecord | None = None
         self.posterior: ev.PosteriorUpdated | None = None
         self.banned: list[ev.CandidateBanned] = []
         self.notes: list[ev.Noted] = []
-        self._verdict: tuple[Verdict, tuple[tuple[int, ...], tuple[int, ...]] | None] | None = None
+        self._verdict: tuple[Verdict, Choice | None] | None = None
         self.reason: str | None = None
         self._held: float | None = None
         self._why_held = ""
         self.concurrency: dict[str, int] = {}
         self._idle: dict[str, float] = {}
+        self.latest = 0.0
+        self.turns: list[tuple[ev.Event, float]] = []
         for event in events:
             self(event)
 
@@ -118,21 +139,37 @@ class History:
         if isinstance(event, ev.RunStarted) and self.started is not None:
             self.__init__()  # type: ignore[misc]
         self.events.append(event)
+        self._fold(event, len(self.events) - 1)
+
+    def become(self, other: History) -> None:
+        """Tell from now on what another history tells; both then share all that they know."""
+        vars(self).update(vars(other))
+
+    def _fold(self, event: ev.Event, number: int) -> None:
+        before, self.latest = self.latest, max(self.latest, event.at)
+        if isinstance(event, TURNS):
+            self.turns.append((event, before))
         match event:
             case ev.RunStarted():
                 self.started = event
             case ev.StageStarted():
                 self.stages[event.stage] = event
             case ev.LMUsed():
-                self.usage_by_stage[event.stage] = self.usage_by_stage.get(event.stage, ev.Usage()) + event.usage
+                used = event.usage
+                tokens = used.prompt_tokens, used.completion_tokens
+                self._spend(event.stage, used.calls, used.cached_calls, *tokens, used.cost)
             case ev.ExampleBootstrapped():
                 self.bootstrap_attempts.append(event)
             case ev.DemosBootstrapped():
                 self.demo_sets.append(event)
             case ev.InstructionProposed():
                 self.instructions.append(event)
-            case ev.TrialStarted() | ev.ExampleScored() | ev.TrialFinished():
-                self._fold_trial(event)
+            case ev.ExampleScored():
+                self._score(event.trial, event.example, event.score, number)
+            case ev.TrialStarted():
+                self._start_trial(event)
+            case ev.TrialFinished():
+                self._finish_trial(event)
             case ev.PosteriorUpdated():
                 self._lead(event)
             case ev.CandidateBanned():
@@ -152,10 +189,10 @@ class History:
             case ev.RunExtended():
                 self._extend(event)
             case ev.RunResumed():
-                self._hold(self.events[-2].at if len(self.events) > 1 else event.at)
+                self._hold(before if number else event.at)
                 self._go_on(event.at)
                 self.reason = None
-                self.usage_by_stage.pop(ev.CUT_OFF, None)
+                self._spent.pop(ev.CUT_OFF, None)
 
     def _hold(self, at: float) -> None:
         self._held = at if self._held is None else self._held
@@ -179,8 +216,8 @@ class History:
         """The judgement on the sealed test set, a ``mipro_nb.verdict.Verdict``; None unless about the best program."""
         return self._verdict[0] if self._verdict is not None and self._verdict[1] == self._chosen() else None
 
-    def _chosen(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        return (self.best.instructions, self.best.demos) if self.best is not None else None
+    def _chosen(self) -> Choice | None:
+        return self.best.choice if self.best is not None else None
 
     @property
     def paused(self) -> bool:
@@ -201,29 +238,38 @@ class History:
         until = self._held if self._held is not None else now
         return max(0.0, until - stage.at - self._idle.get(stage.stage, 0.0)) if stage else 0.0
 
-    def _fold_trial(self, event: ev.TrialStarted | ev.ExampleScored | ev.TrialFinished) -> None:
-        if isinstance(event, ev.TrialStarted):
-            before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
-            self.trials_by_number[event.trial] = TrialRecord(
-                event.trial, event.kind, event.instructions, event.demos, event.examples, event.new
-            )
-            if before is not None:
-                self._go_on_with(self.trials_by_number[event.trial], before)
-            self._mark_best(self.trials_by_number[event.trial])
-            return
+    def _spend(
+        self, stage: str, calls: int, cached_calls: int, prompt_tokens: int, completion_tokens: int, cost: float | None
+    ) -> None:
+        """Add to a stage's use; as plain numbers, since a long run has millions of such additions."""
+        a, b, c, d, dollars = self._spent.get(stage, (0, 0, 0, 0, 0.0))
+        together = dollars + cost if dollars is not None and cost is not None else None
+        self._spent[stage] = a + calls, b + cached_calls, c + prompt_tokens, d + completion_tokens, together
+
+    def _score(self, trial: int, example: int, score: float | None, number: int) -> None:
+        """Take the result of an example, which the event with this number told."""
+        taken = self.trials_by_number[trial]
+        taken.scored[example] = ExampleRecord(example, score, self.events, number)
+        taken.graded = taken.graded or (score is not None and score not in BOOLEANS)
+
+    def _start_trial(self, event: ev.TrialStarted) -> None:
+        before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
+        trial = TrialRecord(event.trial, event.kind, event.instructions, event.demos, event.examples, event.new)
+        self.trials_by_number[event.trial] = trial
+        if before is not None:
+            self._go_on_with(trial, before)
+        elif not trial.kind.startswith("test"):
+            self._by_choice.setdefault(trial.choice, []).append(trial.number)
+            self._newest = trial.number
+        self._mark_best(trial)
+
+    def _finish_trial(self, event: ev.TrialFinished) -> None:
         trial = self.trials_by_number[event.trial]
-        if isinstance(event, ev.ExampleScored):
-            trial.scored[event.example] = event
-            if event.score is not None and not trial.kind.startswith("test"):
-                self._scores.setdefault((trial.instructions, trial.demos), {})[event.example] = event.score
-            return
         if event.examples < trial.examples:  # a resumed run was stopped before it came as far again
             return
         trial.score, trial.examples, trial.failed = event.score, event.examples, event.failed
         if event.score is not None:
-            scores = self._scores.get((trial.instructions, trial.demos)) or {}
-            own = {**(scores if not trial.kind.startswith("test") else {}), **_scores(trial)}
-            trial.spread = spread_of(own.values())
+            trial.spread = self._spread(trial)
             trial.low, trial.high = interval(event.score, event.examples, trial.spread)
         full = trial.kind in ev.FULL and trial.score is not None and self.posterior is None
         if full and (self.best is None or self._beats(trial, self.best)):
@@ -233,9 +279,16 @@ class History:
         self._mark_best(trial)
         trial.finished = True
 
+    def _spread(self, trial: TrialRecord) -> float | None:
+        """Return the spread of the scores of a trial's combination; on the test set of the trial's own."""
+        together = [trial] if trial.kind.startswith("test") else [*self.trials_of(trial.choice), trial]
+        if not any(one.graded for one in together):  # most often so: then no score is looked at again
+            return None
+        return spread_of({example: score for one in together for example, score in _scores(one).items()}.values())
+
     def _go_on_with(self, trial: TrialRecord, before: TrialRecord) -> None:
         """A trial goes on, cut off by a stop or with more examples: what it has brought so far stays."""
-        trial.scored.update(before.scored)
+        trial.scored, trial.graded = before.scored, before.graded
         trial.new += len(before.scored)
         trial.score, trial.low, trial.high, trial.spread = before.score, before.low, before.high, before.spread
         trial.examples, trial.failed, trial.best_so_far = before.examples, before.failed, before.best_so_far
@@ -247,16 +300,15 @@ class History:
         if self.posterior is not None and event.evaluations < self.posterior.evaluations:  # as in ``_fold_trial``
             return
         self.posterior = event
-        leader = (event.instructions, event.demos)
-        trial = next((one for one in self.trials if (one.instructions, one.demos) == leader), None)
-        self.best = trial or self.best
-        for one in self.trials[-1:]:
-            self._mark_best(one)
+        trials = self.trials_of((event.instructions, event.demos))
+        self.best = trials[0] if trials else self.best
+        if self._newest is not None:
+            self._mark_best(self.trials_by_number[self._newest])
 
     def _mark_best(self, trial: TrialRecord) -> None:
         if self.posterior is None:
             trial.best_so_far = self.best.score if self.best is not None else None
-        elif trial.best_so_far is None or trial is self.trials[-1]:  # that an older trial goes on is no news of it
+        elif trial.best_so_far is None or trial.number == self._newest:  # that an older trial goes on is no news of it
             trial.best_so_far = self.posterior.score["mean"]
 
     @property
@@ -295,12 +347,21 @@ class History:
 
     def scores_of(self, trial: TrialRecord) -> dict[int, float]:
         """Return the scores by example id of a trial's combination, from whichever trial they came."""
-        return dict(self._scores.get((trial.instructions, trial.demos), {}))
+        return {example: score for one in self.trials_of(trial.choice) for example, score in _scores(one).items()}
+
+    def trials_of(self, choice: Choice) -> list[TrialRecord]:
+        """Return the search's trials of a combination, in order."""
+        return [self.trials_by_number[number] for number in list(self._by_choice.get(choice, ()))]
+
+    @property
+    def usage_by_stage(self) -> dict[str, ev.Usage]:
+        """LM calls, tokens and US dollars by stage, each a ``mipro_nb.events.Usage``."""
+        return {stage: ev.Usage(*spent) for stage, spent in list(self._spent.items())}
 
     @property
     def usage(self) -> ev.Usage:
         """LM use of all stages together: calls, tokens, US dollars (None: a price isn't known)."""
-        return sum(list(self.usage_by_stage.values()), ev.Usage())
+        return sum(self.usage_by_stage.values(), ev.Usage())
 
     @property
     def seconds(self) -> float:
@@ -340,44 +401,89 @@ class History:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the events as JSON lines, which ``read`` reads; a file that is there is replaced."""
-        with open(path, "w", encoding="utf-8", errors=SURROGATES) as file:
+        target = Path(path)
+        part = target.with_name(f"{target.name}.part") if self.events.lie_in(target) else target
+        with part.open("w", encoding="utf-8", errors=SURROGATES) as file:
             file.writelines(to_line(event) for event in self.events)
+        if part != target:
+            part.replace(target)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> History:
-        """Read a run directory, or the JSON lines in it; a half line at the end (a crash) is dropped.
+        """Read a run directory, or the JSON lines in it; a half line at the end (a crash) is dropped, with a warning.
+
+        Of a long log the texts of the examples stay in the file, and are read when somebody looks at them.
 
         Raises:
             LoadError: no such file, or a line that is no event, with its number.
         """
-        if not isinstance(path, str | os.PathLike):
-            raise LoadError(f"path={path!r:.200}: a run directory, or the {EVENTS} in it, is needed.")
-        source = Path(path).expanduser()
-        try:
-            source = source / EVENTS if source.is_dir() else source
-            there = source.is_file()
-        except (OSError, ValueError) as error:  # a name that no file can have
-            raise LoadError(f"path={str(path)!r:.200} can't be read: {error}") from error
-        if not there:
-            close = nearest(source.name, [near.name for near in source.parent.glob("*")])
-            raise LoadError(f"{source} doesn't exist: the events of a run are needed.{close}")
-        # split at \n alone: a text may hold other characters that count as ends of lines
-        *complete, last = source.read_bytes().decode("utf-8-sig", "replace").split("\n")
+        source = _source(path)
         history = cls()
-        for number, line in enumerate(complete, 1):
-            if cut_off(line, complete[number : number + 1]):
-                continue
+        take = history._take if source.stat().st_size <= HELD else history._skim
+        parse = reading.parser()
+        wrong: LoadError | None = None  # with a line; a resumed run's log holds what a crash left of one
+        before = b""
+        for number, (start, line) in enumerate(reading.lines(source), 1):
+            if wrong is not None and not reading.cut_off(before, line):
+                raise wrong
+            wrong, before, whole = None, line, line.endswith(b"\n")
             try:
-                history(ev.from_json(json.loads(line)))
-            except (json.JSONDecodeError, LoadError) as error:
-                raise LoadError(f"{source}, line {number}: {error}") from error
-            except KeyError as error:
-                raise LoadError(f"{source}, line {number}: trial {error} was never started.") from error
-            except DAMAGED as error:
-                raise LoadError(f"{source}, line {number}: {type(error).__name__}: {error}") from error
-        with contextlib.suppress(LoadError, KeyError, *DAMAGED):  # the half line that a crash leaves
-            history(ev.from_json(json.loads(last)))
+                take(parse(line), source, start, start + len(line))
+            except (LoadError, KeyError, *DAMAGED) as error:
+                if whole:
+                    wrong = LoadError(f"{source}, line {number}: {history._wrong(error)}")
+                    wrong.__cause__ = error
+                elif line.strip():
+                    logger.warning(CUT, source, f"{len(history.events):,}")
+        if wrong is not None:
+            raise wrong
         return history
+
+    def _take(self, told: Any, path: Path, start: int, end: int) -> None:
+        """Fold a line in, and keep its event."""
+        self(ev.from_json(told))
+        self.events.placed(path, start, end)
+
+    def _skim(self, told: Any, path: Path, start: int, end: int) -> None:
+        """Fold a line of a long log in, and leave its event there; of the commonest events none is made."""
+        number = len(self.events)
+        if reading.is_scored(told):
+            self._score(told["trial"], told["example"], told["score"], number)
+            self.latest = max(self.latest, told["at"])
+        elif reading.is_used(told):
+            self._spend(told["stage"], **told["usage"])
+            self.latest = max(self.latest, told["at"])
+        else:
+            event = ev.from_json(told)
+            if isinstance(event, ev.RunStarted) and self.started is not None:
+                self.__init__()  # type: ignore[misc]
+                number = 0
+            self._fold(event, number)
+        self.events.skip(path, start, end)
+
+    def _wrong(self, error: Exception) -> str:
+        """Say what is wrong with a line."""
+        if isinstance(error, KeyError):
+            return f"trial {error} was never started."
+        if isinstance(error, LoadError):
+            return f"{error}{reading.writer_text(self.started)}"
+        return str(error) if isinstance(error, json.JSONDecodeError) else f"{type(error).__name__}: {error}"
+
+
+def _source(path: str | os.PathLike[str]) -> Path:
+    """Return the log that a path means, or raise LoadError."""
+    if not isinstance(path, str | os.PathLike):
+        raise LoadError(f"path={path!r:.200}: a run directory, or the {EVENTS} in it, is needed.")
+    source = Path(path).expanduser()
+    try:
+        source = source / EVENTS if source.is_dir() else source
+        there = source.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise LoadError(f"path={str(path)!r:.200} can't be read: {error}") from error
+    if not there:
+        close = nearest(source.name, [near.name for near in source.parent.glob("*")])
+        raise LoadError(f"{source} doesn't exist: the events of a run are needed.{close}")
+    return source
 
 
 def _scores(trial: TrialRecord) -> dict[int, float]:

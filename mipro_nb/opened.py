@@ -27,8 +27,7 @@ class Opened(Replay):
         super().__init__(path, math.inf)
         where = Path(path).expanduser()
         self.directory = where if where.is_dir() else where.parent
-        for event in self._events:
-            self._history(event)
+        self._history.become(self._recorded)
         self._over = True
         self._ended.set_result(self._history)
 

@@ -23,6 +23,7 @@ from mipro_nb.record import Record
 
 logger = logging.getLogger(__name__)
 
+LONG = 100_000  # events: so many aren't played one by one when the end is wanted at once
 STOPPED = "the replay was stopped"
 
 
@@ -48,7 +49,8 @@ class Replay(Record):
         recorded = History.read(path)
         if not recorded.events:
             raise LoadError(f"{path} holds no events: there is nothing to replay.")
-        self._events = recorded.events
+        self._recorded, self._events = recorded, recorded.events
+        self._eager: list[ev.Listener] = []  # those that must be told every event
         self._started = recorded.started
         self._history = History()
         self._clock = Clock(self._events[0].at, checked_speed(speed))
@@ -108,12 +110,16 @@ class Replay(Record):
     def listen(self, listener: ev.Listener, at_end: Callable[[], None] | None = None) -> None:
         """Hand a listener all events from now on, in the replay's thread; see ``Run.listen``."""
         self._listeners.add(listener)
+        if not getattr(listener, "glances", False):
+            self._eager.append(listener)
         if at_end is not None:
             self._last_words.append(at_end)
 
     def forget(self, listener: ev.Listener, at_end: Callable[[], None] | None = None) -> None:
         """Take back what ``listen`` did."""
         self._listeners.remove(listener)
+        if listener in self._eager:
+            self._eager.remove(listener)
         if at_end in self._last_words:
             self._last_words.remove(at_end)
 
@@ -204,7 +210,20 @@ class Replay(Record):
                 if self._history.events and self._history.reason is None:
                     self._listeners(ev.RunFinished(f"stopped: {self._why}", at=self._clock.now()))
                 break
+            if self._can_jump():
+                self._history.become(self._recorded)
+                self._glance(self._events[-1])
+                break
             self._listeners(event)
+
+    def _can_jump(self) -> bool:
+        """Whether the end of a long recording, which has been read already, can be shown without playing all of it."""
+        return self._clock.speed == math.inf and not self._eager and len(self._events) > LONG
+
+    def _glance(self, event: ev.Event) -> None:
+        """Tell those who only look at the history that it has changed."""
+        self._listeners.remove(self._history)
+        self._listeners(event)
 
     def _end(self) -> None:
         self._over = True

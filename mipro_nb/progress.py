@@ -91,16 +91,19 @@ class TerminalProgress:
 
     Args:
         target: a rich Console; None is ``console()``.
-        past: what the run has told already: it counts, and is not written.
+        past: what the run has told already: it counts, and is not written. Its ``History``, if it is fed before this
+            is told, is read and not copied.
     """
 
-    def __init__(self, target: Any = None, *, past: Iterable[ev.Event] = ()) -> None:
+    def __init__(self, target: Any = None, *, past: Iterable[ev.Event] | History = ()) -> None:
         self._console = target or console()
-        self._history = History()
+        self._own = not isinstance(past, History)
+        self._history = past if isinstance(past, History) else History()
         self._live: Any = None
         self._waits = False  # whether it was said that the run pauses by itself
-        for event in past:
-            self._fold(event)
+        if not isinstance(past, History):
+            for event in past:
+                self._fold(event)
         if self._history.started is not None and self._history.reason is None:
             self._open()
 
@@ -115,8 +118,9 @@ class TerminalProgress:
             self._console.print(line, markup=False, emoji=False)
 
     def _fold(self, event: ev.Event) -> None:
-        with contextlib.suppress(KeyError):  # of a trial, or a search, whose start was told before
-            self._history(event)
+        if self._own:
+            with contextlib.suppress(KeyError):  # of a trial, or a search, whose start was told before
+                self._history(event)
 
     def _open(self) -> None:
         """Put the panel on the screen, if it is a terminal's and isn't there."""

@@ -388,7 +388,7 @@ class Run(Record):
         else:
             emit = self._execution.emit
             with emit.lock:
-                panel = TerminalProgress(past=self.history.events)
+                panel = TerminalProgress(past=self.history)
                 emit.add(panel)
             try:
                 yield lambda: None

@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,12 @@ class RunDirectory:
         path: where it is.
         past: what its log tells.
         journal: the answers that were paid for.
+        placed: told where in the log an event lies, or None, see ``EventList.placed``.
     """
 
     def __init__(self, path: Path, past: Past, lock: Any) -> None:
         self.path, self.past = path, past
+        self.placed: Callable[[Path, int, int], None] | None = None
         self._lock = lock
         self._summed, self._left = 0.0, 0
         self._complaints: list[str] = []
@@ -99,8 +101,11 @@ class RunDirectory:
 
     def __call__(self, event: ev.Event) -> None:
         """Log an event, unless it is the log's own."""
-        if not self.past.holds(event):
-            self._log(event)
+        if self.past.holds(event):
+            return
+        place = self._log.write(event)
+        if place is not None and self.placed is not None:
+            self.placed(self.path / EVENTS, *place)
 
     def complaints(self) -> list[str]:
         """Return what can't be written any more, each once."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import adapter
-from mipro_nb import events as ev
 from mipro_nb.errors import MiproError
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.signature import Signature
 from mipro_nb.telling import digest, resolved
@@ -29,7 +29,7 @@ class Call:
     reply: str
 
 
-def calls(history: History, trial: TrialRecord, result: ev.ExampleScored) -> list[Call]:
+def calls(history: History, trial: TrialRecord, result: ExampleRecord) -> list[Call]:
     """Return the calls that a trial's program made on an example, in order."""
     return [_call(history, trial, told) for told in result.calls]
 

@@ -17,6 +17,7 @@ LEVEL = 0.95
 Z = 1.959964  # of the normal distribution, for LEVEL
 STUDENT = (12.7062, 4.30265, 3.18245, 2.77645)  # quantiles of Student's t for LEVEL, 1 to 4 degrees of freedom
 NO_SPREAD = 1e-6  # a standard deviation of less is the rounding of sums
+BOOLEANS = frozenset((0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def student(freedom: int) -> float:
 
 def spread_of(scores: Collection[float]) -> float | None:
     """Return the sample's standard deviation, or None if all scores are booleans; equal scores and one alone have 0."""
-    if all(score in (0.0, 1.0) for score in scores):
+    if BOOLEANS.issuperset(scores):
         return None
     if min(scores) == max(scores):
         return 0.0

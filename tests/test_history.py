@@ -8,6 +8,7 @@ from mipro_nb import History, verdict
 from mipro_nb import events as ev
 from mipro_nb.errors import LoadError
 from mipro_nb.eventlog import EventLog
+from mipro_nb.notebook import closeup, wire
 from mipro_nb.verdict import Verdict
 
 STARTED = ev.RunStarted("id", "Route", ("self",), {"seed": 0}, {}, {"valset": 2}, {})
@@ -328,3 +329,81 @@ def test_a_damaged_line_is_named_and_at_the_end_dropped(tmp_path, line):
 
 def test_a_history_writes_its_report(tmp_path):
     assert "MIPROv2" in histories.finished().report(tmp_path / "found.md").read_text()
+
+
+def newer(tmp_path, **more):
+    started = ev.RunStarted("id", "Route", ("self",), {}, {}, {}, {"mipro_nb": "99.0"})
+    History([started, ev.StageStarted("search", 3)]).write(tmp_path / "events.jsonl")
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "StageStarted", "at": 1.0, "stage": "search", "total": 3, **more}) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("more", [{"event": "Teleported"}, {"colour": "red"}], ids=["event", "field"])
+def test_a_log_of_a_newer_version_is_refused_and_named(tmp_path, more):
+    with pytest.raises(LoadError, match=r"line 3: .*written by mipro_nb 99\.0, and this is "):
+        History.read(newer(tmp_path, **more))
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_half_line_is_dropped_loudly(tmp_path, caplog):
+    def cut(lines):
+        lines[-1] = b'{"event": "Noted", "sta'
+
+    History.read(written(tmp_path, cut))
+    assert "the last line is cut off, as a crash or a full disk leaves it" in caplog.text
+    assert f"{len(RUN)} events before it are read" in caplog.text
+    caplog.clear()
+    History.read(written(tmp_path, lambda lines: None))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"garbage", "Expecting value"),
+        (b'{"event": "ExampleScored", "at": 1.0, "trial": 9, "example": 0, "score": 1.0, "error": "", "feedback": "", '
+         b'"output": "", "calls": []}', "trial 9 was never started"),
+        (b'{"event": "LMUsed", "at": 1.0, "stage": "search", "usage": {"calls": 1}, "colour": 3}', "other fields"),
+    ],
+    ids=["garbage", "unknown trial", "field"],
+)  # fmt: skip
+def test_garbage_in_a_long_log_is_refused_too(tmp_path, monkeypatch, line, said):
+    monkeypatch.setattr("mipro_nb.history.HELD", 0)
+    with pytest.raises(LoadError, match=f"line 5: .*{said}"):
+        History.read(written(tmp_path, lambda lines: lines.__setitem__(4, line)))
+
+
+def test_a_long_log_tells_the_same_as_a_short_one(tmp_path, monkeypatch):
+    for name, make in histories.ALL.items():
+        make().write(tmp_path / f"{name}.jsonl")
+        whole = History.read(tmp_path / f"{name}.jsonl")
+        with monkeypatch.context() as patch:
+            patch.setattr("mipro_nb.history.HELD", 0)
+            found = History.read(tmp_path / f"{name}.jsonl")
+        assert found.events == whole.events
+        assert found.usage == whole.usage
+        assert (found.reason, found.verdict, found.posterior, found.stage, found.searched) == (
+            whole.reason, whole.verdict, whole.posterior, whole.stage, whole.searched)  # fmt: skip
+        assert [wire.trial_row(one) for one in found.trials] == [wire.trial_row(one) for one in whole.trials]
+        assert closeup.examples(found) == closeup.examples(whole)
+        assert wire.stats(found) == wire.stats(whole)
+        assert (found.latest, found.turns) == (whole.latest, whole.turns)
+
+
+@pytest.mark.parametrize("held", [0, 10**6], ids=["long", "short"])
+def test_what_a_crash_left_in_the_middle_is_passed_over_where_the_run_was_resumed(tmp_path, monkeypatch, held):
+    monkeypatch.setattr("mipro_nb.history.HELD", held)
+    with EventLog(tmp_path) as log:
+        for event in RUN[:-1]:
+            log(event)
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "Noted", "sta')
+    again = [ev.RunResumed(at=RUN[-2].at + 500.0), RUN[-1]]
+    with EventLog(tmp_path) as log:
+        for event in again:
+            log(event)
+    found = History.read(tmp_path)
+    assert found.events == [*RUN[:-1], *again]
+    assert found.events[-3] == RUN[-2]
+    assert found.reason == "finished"

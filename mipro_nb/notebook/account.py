@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mipro_nb import events as ev
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.history import History, TrialRecord
-from mipro_nb.notebook import charts, ledger, listings, recipe, sections
+from mipro_nb.notebook import charts, ledger, listings, recipe, sections, thinned
 from mipro_nb.notebook.closeup import baseline_of, label
 from mipro_nb.notebook.document import (
     Beside,
@@ -62,9 +62,11 @@ def _figures(history: History) -> list[Block]:
     if not any(row["score"] is not None for row in trials):
         return []
     names = history.started.predictors if history.started else ()
+    left_out = thinned.text(history)
     parts: list[Block] = [
         Heading("Charts", short="Charts"),
-        Heading("Score of every trial", 3),
+        Heading("Score of every trial" if not left_out else "Score of the trials", 3),
+        *([Paragraph(left_out)] if left_out else []),
         Figure("scores", tuple(trials), _seen(history)),
     ]
     cells = charts.cell_rows(history)
@@ -127,9 +129,7 @@ def _closeup(history: History, one: Compared, room: Room) -> Details:
     return Details(f"no. {number}: {scores[0]} → {scores[1]}, {label(was)}", (Beside(names, *sides),))
 
 
-def _side(
-    history: History, trial: TrialRecord | None, result: ev.ExampleScored | None, room: Room
-) -> tuple[Block, ...]:
+def _side(history: History, trial: TrialRecord | None, result: ExampleRecord | None, room: Room) -> tuple[Block, ...]:
     if trial is None or result is None:
         return ()
     told = []

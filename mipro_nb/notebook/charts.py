@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipro_nb.notebook import heat, marks
+from mipro_nb.notebook import heat, marks, thinned
 from mipro_nb.notebook.marks import Rows
 from mipro_nb.text import cut
 
@@ -41,7 +41,7 @@ def choice_text(predictors: Sequence[str], trial: TrialRecord) -> str:
 
 
 def trial_rows(history: History) -> list[dict[str, Any]]:
-    """Return one row per trial of the search: the dataset ``trials``. Scores are fractions, None while unknown."""
+    """Return one row per trial that is shown: the dataset ``trials``. Scores are fractions, None while unknown."""
     names = history.started.predictors if history.started else ()
     instructions = {(one.predictor, one.index): one.text for one in list(history.instructions)}
     demos = {(one.predictor, one.index): _demos_text(one.origin, one.demos) for one in list(history.demo_sets)}
@@ -64,22 +64,21 @@ def trial_rows(history: History) -> list[dict[str, Any]]:
             "selected": False,
             "dim": False,
         }
-        for trial in history.trials
+        for trial in thinned.trials(history)
     ]
 
 
 def cell_rows(history: History) -> list[dict[str, Any]]:
-    """Return one row per trial with a score and predictor: the dataset ``cells``; ``demos`` is None without demo sets.
+    """Return a row per trial with a score and predictor: the dataset ``cells``; of many see ``thinned.combinations``.
 
-    ``position`` is the predictor's place in the program; ``winner`` tells the rows of the best combination so far.
+    ``demos`` is None without demo sets; ``position`` is the predictor's place in the program; ``winner`` tells the
+    rows of the best combination so far.
     """
     names = history.started.predictors if history.started else ()
     best = history.best
     rows = []
-    for trial in history.trials:
-        if trial.score is None:
-            continue
-        won = best is not None and (trial.instructions, trial.demos) == (best.instructions, best.demos)
+    for trial, score, examples in thinned.combinations(history):
+        won = best is not None and trial.choice == best.choice
         for place, instruction in enumerate(trial.instructions):
             rows.append(
                 {
@@ -87,8 +86,8 @@ def cell_rows(history: History) -> list[dict[str, Any]]:
                     "position": place,
                     "instruction": instruction,
                     "demos": trial.demos[place] if trial.demos else None,
-                    "score": trial.score,
-                    "examples": trial.examples,
+                    "score": score,
+                    "examples": examples,
                     "winner": won,
                 }
             )
@@ -135,7 +134,8 @@ def run_chart(history: History) -> alt.VConcatChart | alt.Chart:
     if not cells:
         chart = marks.nothing("no trials yet")
     else:
-        chart = marks.together(scores_chart(_shortened(trials)), heat_chart(cells))
+        left_out = thinned.text(history)
+        chart = marks.together(scores_chart(_shortened(trials)), heat_chart(cells), left_out)
     kind: Any = type(chart)
     object.__setattr__(chart, "__class__", _offline(kind))  # an attribute set else is a part of the spec
     return chart

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from mipro_nb import events as ev
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.frames import change, compared, inputs_text, results_of
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.text import cut
@@ -38,18 +38,18 @@ def examples(history: History, wanted: str = "all", query: str = "", start: int 
     }
 
 
-def _example_row(number: int, was: ev.ExampleScored, now: ev.ExampleScored | None, word: str) -> list[Any]:
+def _example_row(number: int, was: ExampleRecord, now: ExampleRecord | None, word: str) -> list[Any]:
     shown = now if now is not None and word != "open" else None
     error = (shown or was).error
     return [number, rounded(was.score), rounded(shown.score) if shown else None, word, label(was), cut(error, LABEL)]
 
 
-def _holds(was: ev.ExampleScored, now: ev.ExampleScored | None, query: str) -> bool:
+def _holds(was: ExampleRecord, now: ExampleRecord | None, query: str) -> bool:
     told = [was.output, was.error, inputs_text(was), *([now.output, now.error] if now is not None else [])]
     return any(query in text.casefold() for text in told)
 
 
-def label(result: ev.ExampleScored) -> str:
+def label(result: ExampleRecord) -> str:
     """Return one line that tells an example by its inputs."""
     return cut(inputs_text(result), LABEL)
 
@@ -72,7 +72,7 @@ def baseline_of(history: History) -> TrialRecord | None:
     return next((trial for trial in history.trials if trial.kind == "baseline"), None)
 
 
-def _side(history: History, trial: TrialRecord | None, result: ev.ExampleScored | None) -> dict[str, Any] | None:
+def _side(history: History, trial: TrialRecord | None, result: ExampleRecord | None) -> dict[str, Any] | None:
     if trial is None or result is None:
         return None
     return {
@@ -88,10 +88,10 @@ def prompt(history: History) -> dict[str, Any]:
     """Return the exact messages of the program as given and of the best one so far, on the first example of both."""
     before, after = baseline_of(history), history.best
     was, now = results_of(history, before), results_of(history, after)
-    both = [number for number in sorted(was) if was[number].calls and (after is None or number in now)]
-    if not both or before is None:
+    both = (number for number in sorted(was) if (after is None or number in now) and was[number].calls)
+    first = next(both, None)
+    if first is None or before is None:
         return {}
-    first = both[0]
     return {
         "example": first,
         "before": [asdict(call) for call in calls(history, before, was[first])],

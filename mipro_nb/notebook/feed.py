@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mipro_nb import events as ev
-from mipro_nb.notebook import closeup, wire
+from mipro_nb.notebook import closeup, thinned, wire
 from mipro_nb.notebook.part import SENDING, TOGETHER, Part
 
 logger = logging.getLogger(__name__)
 
 PERIOD = 0.25  # seconds between two messages, at least
+SHARE = 5.0  # a message that takes long to make, of a run with thousands of trials, is followed by so long a rest
 HEARTBEAT = 20.0  # seconds between two messages, at most: a server takes a silent kernel for an idle one
 LOOK = 0.5  # seconds between two looks at what no event tells
 TAIL = 20  # trials sent with every change; older ones are packed, and sent again when there are so many more
@@ -48,7 +49,10 @@ class Snapshot:
         told = (len(history.instructions), len(history.demo_sets))
         if not self._packed <= done <= self._packed + TAIL:
             self._packed = done - done % TAIL
-        self._take_trials([wire.trial_row(trial) for trial in trials])
+        shown = thinned.trials(history)
+        newer = {trial.number for trial in trials[self._packed :]}
+        base = [wire.trial_row(trial) for trial in shown if trial.number not in newer]
+        self._take_trials(base, [wire.trial_row(trial) for trial in shown if trial.number in newer])
         self._keep("_texts", told, lambda: packed(wire.texts(history)))
         self._keep("_stats", (done, found, told, len(history.banned)), lambda: wire.stats(history))
         moment = (slot, best, before is not None, found)
@@ -57,13 +61,13 @@ class Snapshot:
         self._values["_status"] = wire.sendable(wire.status(self._source, now, self.beat))
         return dict(self._values)
 
-    def _take_trials(self, rows: list[list[Any]]) -> None:
+    def _take_trials(self, base: list[list[Any]], newer: list[list[Any]]) -> None:
         """Send the latest trials, and the older ones that went on since they were packed."""
-        changed = [row for row, before in zip(rows, self._base, strict=False) if row != before]
-        if self._packed != len(self._base) or len(changed) > TAIL:
-            self._base, changed = rows[: self._packed], []
+        changed = [row for row, before in zip(base, self._base, strict=False) if row != before]
+        if len(base) != len(self._base) or len(changed) > TAIL:
+            self._base, changed = base, []
         self._keep("_base", self._base, lambda: packed(self._base))
-        self._values["_tail"] = [*changed, *rows[self._packed :]]
+        self._values["_tail"] = [*changed, *newer]
 
     def _keep(self, name: str, key: Any, make: Callable[[], Any]) -> None:
         if self._keys.get(name, self) != key:  # at first the key is one that nothing equals
@@ -84,6 +88,8 @@ class Feed:
         source: what is shown; its events come in by calling this.
         sent: called after each round of messages, in the thread that sent them.
     """
+
+    glances = True  # at the history, whenever something happened: it needn't be told every event
 
     def __init__(self, source: wire.Source, sent: Callable[[], None] = lambda: None) -> None:
         self._source, self._sent = source, sent
@@ -125,13 +131,15 @@ class Feed:
         self._wake.set()
 
     def _loop(self) -> None:
-        last = 0.0
+        last, pause = 0.0, PERIOD
         while True:
-            self._rest(last)
+            self._rest(last, pause)
             live = self._source.status in LIVE and bool(self._parts)
             self._wake.clear()
+            began = time.monotonic()
             self._publish()
             last = time.monotonic()
+            pause = max(PERIOD, SHARE * (last - began))
             if not live:
                 with self._lock:
                     if not self._wake.is_set():
@@ -146,12 +154,12 @@ class Feed:
             if not self._wake.is_set():
                 return
 
-    def _rest(self, last: float) -> None:
+    def _rest(self, last: float, pause: float) -> None:
         """Wait until there is something to send, and not too soon after the last time."""
         while not self._wake.wait(LOOK):
             if time.monotonic() - last >= HEARTBEAT or self._source.status != self._shown_status:
                 break
-        time.sleep(max(0.0, last + PERIOD - time.monotonic()))
+        time.sleep(max(0.0, last + pause - time.monotonic()))
 
     def _publish(self) -> None:
         self._snapshot.beat += 1

@@ -32,17 +32,20 @@ def seconds_by_stage(history: History) -> dict[str, float]:
     """Return the seconds that each stage worked, pauses not counted."""
     found: dict[str, float] = {}
     stage, last, works = "", 0.0, False
-    for event in history.events:
-        if works and stage:
-            found[stage] = found.get(stage, 0.0) + max(0.0, event.at - last)
-        last = max(last, event.at)
-        match event:
+    for turn, before in [*history.turns, (None, history.latest)]:
+        now = before if turn is None else max(before, turn.at)
+        if works and stage:  # until a run was resumed it didn't work
+            found[stage] = found.get(stage, 0.0) + (before if isinstance(turn, ev.RunResumed) else now) - last
+        last = now
+        match turn:
             case ev.StageStarted():
-                stage, works = event.stage, True
+                stage, works = turn.stage, True
             case ev.RunPaused():
-                works = not event.paused
+                works = not turn.paused
             case ev.RunFinished():
                 works = False
+            case ev.RunResumed():
+                works = True
             case ev.RunExtended():
                 stage, works = "search", True
     return found

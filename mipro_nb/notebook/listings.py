@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipro_nb import events as ev
+from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.frames import Standing, banned, change, compared, estimates, standings
 from mipro_nb.history import History, TrialRecord
 from mipro_nb.notebook.charts import choice_text
@@ -29,7 +30,7 @@ TRIAL = ("trial", "kind", "score", f"95%{GAP}interval", "examples", "failed", "b
 ESTIMATE = ("no.", "estimate", f"95%{GAP}interval", "gain", "examples", "trials", "origin", "text")
 EXAMPLE = ("no.", "change", "input", "baseline", "best", "what the best program said")
 
-Compared = tuple[str, int, ev.ExampleScored, ev.ExampleScored | None]  # change, number, baseline's result, best's
+Compared = tuple[str, int, ExampleRecord, ExampleRecord | None]  # change, number, baseline's result, best's
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,6 @@ def _example_cells(one: Compared, room: Room) -> tuple[str | Long, ...]:
     return str(number), kind, long(label(was), room), score_text(was), score_text(now), long(said, room)
 
 
-def score_text(result: ev.ExampleScored | None) -> str:
+def score_text(result: ExampleRecord | None) -> str:
     """Write an example's score; nothing while it is missing."""
     return "" if result is None or result.score is None else f"{result.score:.2g}"

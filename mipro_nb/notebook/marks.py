@@ -197,11 +197,16 @@ def _label(one: Any, field: str, words: str, dy: float, ink: Any) -> Any:
     return text.mark_text(color=ink, **style).encode(y=_y(field), x=alt.value("width"), text="text:N")
 
 
-def together(top: alt.LayerChart, below: alt.LayerChart | alt.FacetChart) -> Any:
-    """Put both charts into one, with letters and lines that hold on white and on black."""
+def together(top: alt.LayerChart, below: alt.LayerChart | alt.FacetChart, left_out: str = "") -> Any:
+    """Put both charts into one, with letters and lines that hold on white and on black.
+
+    Args:
+        left_out: what the first chart doesn't show, in words.
+    """
     import altair as alt
 
-    above = top.properties(title="Score of every trial")
+    named = {"text": "Score of the trials", "subtitle": left_out, "subtitleColor": INK} if left_out else None
+    above = top.properties(title=named or "Score of every trial")
     under = below.properties(title="Mean score by instruction and demo set; the best combination so far is outlined")
     return neutral(alt.vconcat(above, under, spacing=24).resolve_scale(color="independent", shape="independent"))
 

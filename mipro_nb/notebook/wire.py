@@ -16,6 +16,7 @@ from mipro_nb import events as ev
 from mipro_nb import outcome
 from mipro_nb.frames import Standing, as_text, banned, estimates, standings
 from mipro_nb.history import History, TrialRecord
+from mipro_nb.notebook import thinned
 from mipro_nb.notebook.charts import choice_text
 from mipro_nb.notebook.closeup import rounded
 from mipro_nb.notebook.worddiff import word_diff
@@ -124,13 +125,17 @@ def _detail(history: History, stage: str) -> str:
         return f"{count} instruction{'s' * (count != 1)}" + (f", {dropped} dropped or noted" if dropped else "")
     if stage in ("search", "verdict"):
         running = [t for t in list(history.trials_by_number.values()) if not t.finished]
+        few = f"{len(thinned.trials(history))} of {len(history.trials):,} trials shown" if thinned.text(history) else ""
         if stage == "search" and history.counts_examples:
-            return _programs(history, sum(not t.kind.startswith("test") for t in running))
+            told = _programs(history, sum(not t.kind.startswith("test") for t in running))
+            return "; ".join(filter(None, (told, few)))
         if running and running[-1].kind.startswith("test") == (stage == "verdict") and not history.reason:
             trial = running[-1]
             kind = {"test_baseline": "baseline", "test_best": "best program"}.get(trial.kind, trial.kind)
             head = kind if stage == "verdict" else f"trial {trial.number}, {kind}"
-            return f"{head}: {len(trial.scored)} of {trial.new} examples"
+            more = f"; {few}" if few and stage == "search" else ""
+            return f"{head}: {len(trial.scored)} of {trial.new} examples{more}"
+        return few if stage == "search" else ""
     return ""
 
 
