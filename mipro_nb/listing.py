@@ -47,9 +47,10 @@ def runs(directory: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         raise ConfigError(f"directory={os.fspath(directory)!r}: a directory that exists is needed.{close}")
     found = [root] if (root / EVENTS).is_file() else [path.parent for path in root.glob(f"*/{EVENTS}")]
     rows = [_row(path) for path in found]
+    rows.sort(key=lambda row: row["when"] or 0.0, reverse=True)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["when"] = pd.to_datetime(frame["when"], unit="s", utc=True).dt.floor("s")
-    return frame.sort_values("when", ascending=False, ignore_index=True)
+    return frame
 
 
 def _row(path: Path) -> dict[str, Any]:
