@@ -81,7 +81,7 @@ class Past:
     def _count(self, event: ev.Event) -> None:
         if not isinstance(event, ev.RunResumed | ev.RunExtended) and self._since:
             self.seconds += max(0.0, event.at - self._since)
-        self._since = event.at
+        self._since = 0.0 if isinstance(event, ev.RunFinished) else event.at  # until it goes on no time is its own
 
     def _keep(self, events: Iterable[ev.Event]) -> None:
         for event in events:

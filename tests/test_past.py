@@ -92,3 +92,10 @@ def test_a_new_run_is_not_resumed():
     recorder = EventRecorder()
     Retelling([recorder])(ev.Noted("x", "new"))
     assert len(recorder.events) == 1
+
+
+def test_the_time_between_an_end_and_an_extension_is_not_the_runs():
+    start, end = ev.StageStarted("search", 3, at=10.0), ev.RunFinished("finished", at=30.0)
+    wished = ev.Wished(9, {"kind": "extend", "num_trials": 4}, True, at=9000.0)
+    past = Past([start, end, wished, ev.RunExtended(4, 4, at=9001.0), ev.RunFinished("finished", at=9005.0)])
+    assert 24.0 <= past.seconds <= 25.0
