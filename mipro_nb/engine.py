@@ -87,7 +87,9 @@ class Execution:
             return
         record = record_of(self.job)
         if where is not None:
-            self._home = RunDirectory.claim(Path(where).expanduser(), record)
+            self._home = RunDirectory.claim(
+                Path(where).expanduser().absolute(), record
+            )  # a notebook may change its own
         else:
             try:
                 self._home = RunDirectory.claim(new_directory(type(self.job.student).__name__), record)
@@ -96,9 +98,14 @@ class Execution:
                 return
         self.emit.past = self._past = self._home.past
         self._home.placed = self._placed
-        if self._past.started is not None:
+        if self._past.started is None:
+            return
+        try:
             self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
             self._spend(self._home.journal.spent, self._past.seconds)
+        except BaseException:
+            self._home.release()
+            raise
 
     def _placed(self, path: Path, start: int, end: int) -> None:
         self.history.events.placed(path, start, end)  # so that those of a long run needn't stay in memory

@@ -247,6 +247,31 @@ def test_a_directory_that_a_run_holds_is_refused(tmp_path):
     compiled(tmp_path)
 
 
+def test_a_directory_that_is_refused_for_what_the_run_has_spent_is_let_go(tmp_path):
+    class Unpriced(mn.testing.FakeLM):
+        def _send(self, messages, sampling):
+            return {**super()._send(messages, sampling), "cost": None}
+
+    compiled(tmp_path, 80, lm=Unpriced(reply))
+    with pytest.raises(ConfigError, match="isn't known; drop max_cost") as raised:  # held, as a notebook holds it
+        compiled(tmp_path, max_cost=1.0)
+    assert not is_held(tmp_path), raised
+    assert compiled(tmp_path)[1].reason == "finished"
+
+
+def test_a_run_stays_where_it_is_when_the_working_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    def move(event):
+        if isinstance(event, ev.StageStarted) and event.stage == "search":
+            os.chdir(tmp_path / "elsewhere")
+
+    compiled("run", listeners=[move])
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert (tmp_path / "run" / "program.json").is_file()
+
+
 def test_a_log_that_no_job_stands_beside_is_left_alone(tmp_path):
     compiled(tmp_path)
     (tmp_path / "job.json").unlink()
