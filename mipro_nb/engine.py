@@ -87,9 +87,7 @@ class Execution:
             return
         record = record_of(self.job)
         if where is not None:
-            self._home = RunDirectory.claim(
-                Path(where).expanduser().absolute(), record
-            )  # a notebook may change its own
+            self._home = RunDirectory.claim(Path(where).expanduser().absolute(), record)  # chdir may come
         else:
             try:
                 self._home = RunDirectory.claim(new_directory(type(self.job.student).__name__), record)

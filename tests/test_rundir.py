@@ -226,6 +226,17 @@ def test_limits_and_threads_may_be_others(tmp_path):
     assert history.reason == "finished"
 
 
+@pytest.mark.parametrize("most", [135, 271])
+def test_the_log_of_a_run_that_is_allowed_more_shows_no_trial_as_another(tmp_path, most):
+    settings = {"search": "mipro"}
+    compiled(tmp_path, max_calls=most, settings=settings)
+    _, history, _ = compiled(tmp_path, max_calls=5000, settings=settings)
+    read = mn.Run.open(tmp_path).history
+    assert read.trials_frame().drop(columns="best_so_far").equals(history.trials_frame().drop(columns="best_so_far"))
+    assert read.best.choice == history.best.choice
+    assert read.verdict == history.verdict is not None
+
+
 def test_a_directory_that_a_run_holds_is_refused(tmp_path):
     begun, door = threading.Event(), threading.Event()
 
