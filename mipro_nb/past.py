@@ -30,6 +30,7 @@ class Past:
     Attributes:
         started: the run's first event, or None.
         left_behind: whether something was told that isn't in the log.
+        ahead: whether the log holds results and nothing else was asked for yet: what it tells is more than the run.
         seconds: that the run has gone on, the times between its processes not counted.
     """
 
@@ -42,6 +43,7 @@ class Past:
         self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
         self._wishes: deque[ev.Wished] = deque()
         self._read(events)
+        self.ahead = bool(self._results)
 
     def _read(self, events: Iterable[ev.Event]) -> None:
         trials: dict[int, ev.TrialStarted] = {}
@@ -113,6 +115,7 @@ class Past:
         """
         known = self._results.get((tested, choice.instructions, choice.demos, example))
         if not known:
+            self.ahead = False
             return None
         told = known.popleft()
         scored = told[-1]

@@ -45,6 +45,16 @@ def test_the_test_set_is_another():
     assert past.result(True, CHOICE, 5).score == 1.0
 
 
+def test_the_log_is_ahead_until_something_new_is_asked_for():
+    past = log(USED, scored(1.0))
+    assert past.ahead
+    past.result(False, CHOICE, 5)
+    assert past.ahead
+    past.result(False, CHOICE, 6)
+    assert not past.ahead
+    assert not log(USED).ahead
+
+
 def test_a_failure_that_the_search_was_told_of_stays_one():
     past = log(scored(None), scored(None), ev.TrialFinished(1, 0.5, 7, 1))
     assert [past.result(False, CHOICE, 5).score for _ in range(2)] == [None, None]

@@ -226,6 +226,19 @@ def test_limits_and_threads_may_be_others(tmp_path):
     assert history.reason == "finished"
 
 
+@pytest.mark.parametrize("again", [{"stop_after": 30}, {"max_seconds": 1e-4}])
+def test_a_resumed_run_that_ends_before_it_has_come_as_far_keeps_what_it_had(tmp_path, again):
+    best, before, _ = compiled(tmp_path, 404)
+    kept = {name: (tmp_path / name).read_bytes() for name in ("program.json", "summary.json")}
+    found, _, lm = compiled(tmp_path, **again)
+    assert lm.calls == 0
+    assert found.to_json() == best.to_json()
+    assert kept == {name: (tmp_path / name).read_bytes() for name in kept}
+    read = mn.History.read(tmp_path)
+    assert read.usage.calls == before.usage.calls
+    assert read.best.choice == before.best.choice
+
+
 @pytest.mark.parametrize("most", [135, 271])
 def test_the_log_of_a_run_that_is_allowed_more_shows_no_trial_as_another(tmp_path, most):
     settings = {"search": "mipro"}
