@@ -326,7 +326,7 @@ class Execution:
         try:
             work()
         except OutOfBudget as out:
-            if not out.share:
+            if not out.share and self._past.started is None:  # of a resumed run the end may be paid for already
                 raise
             self.emit(ev.Noted(stage, f"{ENDS[stage]} here: {out}."))
             self._reached = str(out)
@@ -341,7 +341,10 @@ class Execution:
         if self._judged and self._judged[-1] == winner:  # nothing better was found: the verdict stands
             return
         pool.check()
-        self._funds.check_verdict(won=won)
+        left = [
+            sum(not self._past.has(True, one, n) for n in range(len(self.job.testset))) for one in (baseline, winner)
+        ]
+        self._funds.check_verdict(left[0], left[1] if won else 0)
         tests = sum(trial.kind.startswith("test") for trial in self.history.trials_by_number.values())
         self.emit(ev.StageStarted("verdict", tests + (2 if won else 1)))
         if tests:

@@ -122,6 +122,10 @@ class Past:
         assert isinstance(scored, ev.ExampleScored)
         return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
 
+    def has(self, tested: bool, choice: Choice, example: int) -> bool:
+        """Whether ``result`` would give one."""
+        return bool(self._results.get((tested, choice.instructions, choice.demos, example)))
+
     def wishes(self, turn: int) -> Iterator[Mapping[str, Any]]:
         """Give the wishes that were granted while the search went on, up to a turn (see ``events.Wished``)."""
         while self._wishes and not self._wishes[0].ended and self._wishes[0].turn <= turn:

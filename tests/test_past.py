@@ -28,7 +28,9 @@ def test_a_result_is_given_with_all_that_was_told_of_it():
 
 def test_each_result_is_given_once():
     past = log(USED, scored(1.0))
+    assert past.has(False, CHOICE, 5)
     assert past.result(False, CHOICE, 5) is not None
+    assert not past.has(False, CHOICE, 5)
     assert past.result(False, CHOICE, 5) is None
 
 

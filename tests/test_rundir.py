@@ -226,6 +226,16 @@ def test_limits_and_threads_may_be_others(tmp_path):
     assert history.reason == "finished"
 
 
+@pytest.mark.parametrize(("search", "most"), [("paired", 271), ("mipro", 271), ("mipro", 361)])
+def test_a_run_at_its_limit_that_is_resumed_with_the_same_limit_comes_to_the_same_verdict(tmp_path, search, most):
+    settings = {"search": search, "num_threads": 1}  # what was in flight at the limit is another each time
+    best, before, _ = compiled(tmp_path, max_calls=most, settings=settings)
+    found, history, lm = compiled(tmp_path, max_calls=most, settings=settings)
+    assert lm.calls == 0
+    assert found.to_json() == best.to_json()
+    assert history.verdict == before.verdict is not None
+
+
 @pytest.mark.parametrize("again", [{"stop_after": 30}, {"max_seconds": 1e-4}])
 def test_a_resumed_run_that_ends_before_it_has_come_as_far_keeps_what_it_had(tmp_path, again):
     best, before, _ = compiled(tmp_path, 404)
