@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,17 @@ def test_a_run_stays_where_it_is_when_the_working_directory_changes(tmp_path, mo
     compiled("run", listeners=[move])
     assert not list((tmp_path / "elsewhere").iterdir())
     assert (tmp_path / "run" / "program.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there what is open can't be removed")
+def test_a_directory_that_is_removed_in_the_middle_is_said(tmp_path):
+    def remove(event):
+        if isinstance(event, ev.StageStarted) and event.stage == "search":
+            shutil.rmtree(tmp_path / "run")
+
+    with pytest.warns(UserWarning, match=r"events\.jsonl can't be written \(it is gone\)"):
+        _, history, _ = compiled(tmp_path / "run", listeners=[remove])
+    assert history.reason == "finished"
 
 
 def test_a_log_that_no_job_stands_beside_is_left_alone(tmp_path):
