@@ -283,7 +283,7 @@ class Budget:
         tokens = used.prompt_tokens + used.completion_tokens
         with self._changed:
             self._paid = self._paid + used
-        amount = Amount(calls, tokens or need.tokens, need.cost if used.cost is None else used.cost)
+        amount = Amount(calls, tokens or (need.tokens if calls else 0), need.cost if used.cost is None else used.cost)
         pairs = ((amount.tokens, need.tokens), (amount.cost, need.cost))
         times = max((part / most for part, most in pairs if most), default=1.0)
         if times > 1 + ROUNDING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -12,7 +13,7 @@ from mipro_nb import bootstrap
 from mipro_nb import events as ev
 from mipro_nb.budget import OutOfBudget
 from mipro_nb.control import Control
-from mipro_nb.errors import ConfigError, LMError, TooManyErrors, WorkersLost
+from mipro_nb.errors import ConfigError, LMError, LoadError, TooManyErrors, WorkersLost
 from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
 from mipro_nb.funds import Funds, budget_of
@@ -87,7 +88,7 @@ class Execution:
             return
         record = record_of(self.job)
         if where is not None:
-            self._home = RunDirectory.claim(Path(where).expanduser(), record)
+            self._home = RunDirectory.claim(Path(where).expanduser().absolute(), record)  # chdir may come
         else:
             try:
                 self._home = RunDirectory.claim(new_directory(type(self.job.student).__name__), record)
@@ -96,9 +97,14 @@ class Execution:
                 return
         self.emit.past = self._past = self._home.past
         self._home.placed = self._placed
-        if self._past.started is not None:
+        if self._past.started is None:
+            return
+        try:
             self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
             self._spend(self._home.journal.spent, self._past.seconds)
+        except BaseException:
+            self._home.release()
+            raise
 
     def _placed(self, path: Path, start: int, end: int) -> None:
         self.history.events.placed(path, start, end)  # so that those of a long run needn't stay in memory
@@ -134,7 +140,8 @@ class Execution:
             self.emit.add(home)
             return self._mirrored(stages)
         finally:
-            home.summarize(self.history, now=True)
+            if not self._past.ahead:
+                home.summarize(self.history, now=True)
             self.emit.remove(home)
             home.release()
 
@@ -151,6 +158,7 @@ class Execution:
                 self._announce()
             with context(lm=self.job.task_model), self._pool() as pool, through(self._traffic(pool)):
                 stages(pool)
+            self._past.ahead = False
             reason = "finished"
         except Stopped as stopped:
             reason = f"stopped: {stopped}"
@@ -177,8 +185,8 @@ class Execution:
         A run that goes on tells of them again, with their examples; so they are booked apart, see ``events.CUT_OFF``.
         """
         self._budget.rest()
-        if self._past.started is not None and not self._past.left_behind:  # what was paid for isn't all told yet
-            return
+        if self._past.ahead or (self._past.started is not None and not self._past.left_behind):
+            return  # what was paid for isn't all told yet
         paid, told = self._budget.paid, self.history.usage
         if paid.calls > told.calls:
             known = paid.cost is not None and told.cost is not None
@@ -210,7 +218,7 @@ class Execution:
         return Pool(self.job.num_threads, self._stop, self.emit, self.control.go, self.job.options.executor)
 
     def _save(self, program: Module) -> None:
-        if self._home is None:
+        if self._home is None or self._past.ahead:
             return
         path = self._home.path / PROGRAM
         try:
@@ -250,12 +258,13 @@ class Execution:
         """Keep on the disk how the run stands, and the best program so far; say what can't be kept."""
         if self._home is None:
             return
-        self._home.summarize(self.history)
         best = self.history.best
         found = Choice(best.instructions, best.demos) if best is not None else None
-        if self._stage is not None and found is not None and found != self._saved:
-            self._saved = found
-            self._save(self._stage.best())
+        if not self._past.ahead:
+            self._home.summarize(self.history)
+            if self._stage is not None and found is not None and found != self._saved:
+                self._saved = found
+                self._save(self._stage.best())
         for complaint in self._home.complaints():
             self.remarks.append(f"{complaint} What came since then can't be resumed.")
             self.emit(ev.Noted("run", self.remarks[-1]))
@@ -317,7 +326,7 @@ class Execution:
         try:
             work()
         except OutOfBudget as out:
-            if not out.share:
+            if not out.share and self._past.started is None:  # of a resumed run the end may be paid for already
                 raise
             self.emit(ev.Noted(stage, f"{ENDS[stage]} here: {out}."))
             self._reached = str(out)
@@ -332,7 +341,10 @@ class Execution:
         if self._judged and self._judged[-1] == winner:  # nothing better was found: the verdict stands
             return
         pool.check()
-        self._funds.check_verdict(won=won)
+        left = [
+            sum(not self._past.has(True, one, n) for n in range(len(self.job.testset))) for one in (baseline, winner)
+        ]
+        self._funds.check_verdict(left[0], left[1] if won else 0)
         tests = sum(trial.kind.startswith("test") for trial in self.history.trials_by_number.values())
         self.emit(ev.StageStarted("verdict", tests + (2 if won else 1)))
         if tests:
@@ -366,5 +378,11 @@ class Execution:
         return self._stage.candidates if self._stage is not None else None
 
     def best_program(self) -> Module:
-        """Return the best program so far, or a copy of the student; from any thread."""
+        """Return the best program so far, or a copy of the student; from any thread.
+
+        While a resumed run hasn't come as far as before, it is that of before.
+        """
+        if self._home is not None and self._past.ahead:
+            with contextlib.suppress(LoadError):
+                return self.job.student.deepcopy().load(self._home.path / PROGRAM)
         return self._stage.best() if self._stage is not None else self.job.student.deepcopy()

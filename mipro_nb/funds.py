@@ -165,11 +165,11 @@ class Funds:
         else:
             self._budget.keep(kept, "the final evaluation and the verdict")
 
-    def check_verdict(self, *, won: bool) -> None:
-        """Raise OutOfBudget if the verdict is likely not to fit any more; only a winner is run beside the baseline."""
+    def check_verdict(self, first: int, second: int) -> None:
+        """Raise OutOfBudget if the verdict is likely not to fit any more: so many runs of baseline and winner."""
         best = self._history.best
-        runs = self._one(0) + (self._one(best.number if best is not None else None) if won else Amount())
-        if (short := self._budget.lacking(runs * len(self._job.testset))) is not None:
+        runs = self._one(0) * first + self._one(best.number if best is not None else None) * second
+        if first + second and (short := self._budget.lacking(runs)) is not None:
             raise OutOfBudget(short)
 
     def _one(self, trial: int | None = None) -> Amount:

@@ -76,6 +76,11 @@ class TrialRecord:
         """The combination: its instructions and demos."""
         return self.instructions, self.demos
 
+    @property
+    def tested(self) -> bool:
+        """Whether it is one on the test set."""
+        return self.kind.startswith("test")
+
 
 class History:
     """Everything a run has told so far. One thread feeds it; any thread may read.
@@ -255,13 +260,28 @@ class History:
     def _start_trial(self, event: ev.TrialStarted) -> None:
         before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
         trial = TrialRecord(event.trial, event.kind, event.instructions, event.demos, event.examples, event.new)
+        if before is not None and (before.choice, before.tested) != (trial.choice, trial.tested):
+            self._drop(before)
+            before = None
         self.trials_by_number[event.trial] = trial
         if before is not None:
             self._go_on_with(trial, before)
-        elif not trial.kind.startswith("test"):
+        elif not trial.tested:
             self._by_choice.setdefault(trial.choice, []).append(trial.number)
             self._newest = trial.number
         self._mark_best(trial)
+
+    def _drop(self, trial: TrialRecord) -> None:
+        """Forget a trial: a resumed run that is allowed more than before has taken another way."""
+        numbers = self._by_choice.get(trial.choice, [])
+        if trial.number in numbers:
+            numbers.remove(trial.number)
+        self.baseline = None if self.baseline is trial else self.baseline
+        if self.best is trial:
+            self.best = None
+            for one in self.trials:
+                if one is not trial and one.finished:
+                    self._crown(one)
 
     def _finish_trial(self, event: ev.TrialFinished) -> None:
         trial = self.trials_by_number[event.trial]
@@ -271,13 +291,18 @@ class History:
         if event.score is not None:
             trial.spread = self._spread(trial)
             trial.low, trial.high = interval(event.score, event.examples, trial.spread)
-        full = trial.kind in ev.FULL and trial.score is not None and self.posterior is None
-        if full and (self.best is None or self._beats(trial, self.best)):
-            self.best = trial
+        if self.posterior is None:
+            self._crown(trial)
         if trial.kind == "baseline" and trial.score is not None:
             self.baseline = trial
         self._mark_best(trial)
         trial.finished = True
+
+    def _crown(self, trial: TrialRecord) -> None:
+        """Take a trial for the best so far if it beats that one."""
+        full = trial.kind in ev.FULL and trial.score is not None
+        if full and (self.best is None or self._beats(trial, self.best)):
+            self.best = trial
 
     def _spread(self, trial: TrialRecord) -> float | None:
         """Return the spread of the scores of a trial's combination; on the test set of the trial's own."""

@@ -122,7 +122,7 @@ def _arguments(given: Any, kind: Any, but: Sequence[str]) -> dict[str, Any]:
     for field in dataclasses.fields(kind):
         value = getattr(given, field.name)
         if field.name not in (*but, *PASSING) and value is not None:
-            made = list(value) if isinstance(value, tuple) else value
+            made = list(value) if isinstance(value, tuple) else float(value) if isinstance(value, float) else value
             if _is_json(made) and made != field.default:
                 found[field.name] = made
     return found

@@ -30,6 +30,7 @@ class Past:
     Attributes:
         started: the run's first event, or None.
         left_behind: whether something was told that isn't in the log.
+        ahead: whether the log holds results and nothing else was asked for yet: what it tells is more than the run.
         seconds: that the run has gone on, the times between its processes not counted.
     """
 
@@ -42,6 +43,7 @@ class Past:
         self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
         self._wishes: deque[ev.Wished] = deque()
         self._read(events)
+        self.ahead = bool(self._results)
 
     def _read(self, events: Iterable[ev.Event]) -> None:
         trials: dict[int, ev.TrialStarted] = {}
@@ -81,7 +83,7 @@ class Past:
     def _count(self, event: ev.Event) -> None:
         if not isinstance(event, ev.RunResumed | ev.RunExtended) and self._since:
             self.seconds += max(0.0, event.at - self._since)
-        self._since = event.at
+        self._since = 0.0 if isinstance(event, ev.RunFinished) else event.at  # until it goes on no time is its own
 
     def _keep(self, events: Iterable[ev.Event]) -> None:
         for event in events:
@@ -113,11 +115,16 @@ class Past:
         """
         known = self._results.get((tested, choice.instructions, choice.demos, example))
         if not known:
+            self.ahead = False
             return None
         told = known.popleft()
         scored = told[-1]
         assert isinstance(scored, ev.ExampleScored)
         return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
+
+    def has(self, tested: bool, choice: Choice, example: int) -> bool:
+        """Whether ``result`` would give one."""
+        return bool(self._results.get((tested, choice.instructions, choice.demos, example)))
 
     def wishes(self, turn: int) -> Iterator[Mapping[str, Any]]:
         """Give the wishes that were granted while the search went on, up to a turn (see ``events.Wished``)."""

@@ -26,6 +26,7 @@ from mipro_nb.cache import Cache, request_key, same_cache
 from mipro_nb.elsewhere import Elsewhere, Lost, outside
 from mipro_nb.errand import Answer, Outcome, Task, work
 from mipro_nb.errors import ConfigError, LMUnavailable, MiproError, WorkersLost
+from mipro_nb.events import Usage
 from mipro_nb.example import Example, fields_of
 from mipro_nb.fieldtypes import plain
 from mipro_nb.flow import Stopped, checkpoint, ended
@@ -77,14 +78,15 @@ def score_example(
 
 def _within_guards(executor: Elsewhere, task: Task) -> ExampleResult:
     if not task.lms:
-        return _evaluated(executor, task)
+        return _evaluated(executor, task)[0]
     result = None
     attempt = Attempt(task.lms[0], _prompts(task), {})
     try:
         with guarded(attempt):
-            result = _evaluated(executor, task)
-            used = result.usage
-            if result.score is None and not used.calls:  # the guards are told of an outage; here it is missing data
+            result, used = _evaluated(executor, task)
+            if (
+                result.score is None and not result.usage.calls
+            ):  # the guards are told of an outage; here it is missing data
                 raise LMUnavailable(result.error)
             told = {"text": "", "finish": "", "prompt": used.prompt_tokens, "completion": used.completion_tokens}
             attempt.answer = {**told, "cost": used.cost, "calls": used.calls}
@@ -112,7 +114,8 @@ def _prompts(task: Task) -> list[Message]:
         return [{"role": "user", "content": repr(given)}]
 
 
-def _evaluated(executor: Elsewhere, task: Task) -> ExampleResult:
+def _evaluated(executor: Elsewhere, task: Task) -> tuple[ExampleResult, Usage]:
+    """Return what came of a task, and what was paid for it now: what the journal held was paid for before."""
     index = _index(task)
     predictors = task.program.predictors
     outcome = _brought(executor, replace(task, known=(*_paid_before(task.lms, index), *_free(task.lms, index))))
@@ -127,7 +130,8 @@ def _evaluated(executor: Elsewhere, task: Task) -> ExampleResult:
         step if place is None else replace(step, predictor=predictors[place])
         for step, place in zip(result.steps, outcome.places, strict=True)
     ]
-    return replace(result, steps=tuple(steps))
+    paid = [Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"]) for _, answer in outcome.paid]
+    return replace(result, steps=tuple(steps)), sum(paid, Usage())
 
 
 def _brought(executor: Elsewhere, task: Task) -> Outcome:

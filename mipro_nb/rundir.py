@@ -109,7 +109,8 @@ class RunDirectory:
 
     def complaints(self) -> list[str]:
         """Return what can't be written any more, each once."""
-        files = {EVENTS: self._log.broken, ANSWERS: self.journal.broken}
+        gone = "" if (self.path / EVENTS).exists() else "it is gone"
+        files = {EVENTS: self._log.broken or gone, ANSWERS: self.journal.broken}
         found = [f"{self.path / name} can't be written ({why})." for name, why in files.items() if why]
         new = [told for told in found if told not in self._complaints]
         self._complaints += new

@@ -407,3 +407,16 @@ def test_what_a_crash_left_in_the_middle_is_passed_over_where_the_run_was_resume
     assert found.events == [*RUN[:-1], *again]
     assert found.events[-3] == RUN[-2]
     assert found.reason == "finished"
+
+
+def test_a_number_that_a_resumed_run_gives_to_another_trial_begins_anew():
+    """Allowed more than before, a run goes on with its search where it was judged the first time."""
+    first = [*trial(0, "baseline", 0.0), *trial(1, "full", 1.0, 1), *trial(2, "test_baseline", 0.0)]
+    told = history(first, [ev.RunFinished("stopped: max_calls"), ev.RunResumed()], trial(2, "full", 0.5, 2, [0, 1]))
+    assert [one.score for one in told.trials] == [0.0, 1.0, 0.5]
+    told = history(first, [ev.RunResumed()], trial(1, "full", 0.5, 3, [0, 1]))
+    assert [(one.choice[0], one.score) for one in told.trials] == [((0,), 0.0), ((3,), 0.5)]
+    assert told.trials_of(((1,), ())) == []
+    assert told.best is told.trials[1]
+    told = history(first, [ev.RunResumed()], trial(1, "partial", 0.5, 3, [0, 1]))
+    assert told.best is told.baseline

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from programs import fake, metric, rows
 
@@ -63,6 +64,10 @@ def test_data_that_json_changes_is_not_passed_off_as_the_same(value):
     data = [mn.Example(q=str(n), a="x", extra=value).with_inputs("q") for n in range(4)]
     with pytest.raises(LoadError, match="again"):
         data_of(record(data=data))
+
+
+def test_a_number_of_numpys_is_an_argument_like_another():
+    assert record(token_price=np.float64(0.25))["arguments"]["token_price"] == 0.25
 
 
 def test_memory_comes_back():

@@ -28,7 +28,9 @@ def test_a_result_is_given_with_all_that_was_told_of_it():
 
 def test_each_result_is_given_once():
     past = log(USED, scored(1.0))
+    assert past.has(False, CHOICE, 5)
     assert past.result(False, CHOICE, 5) is not None
+    assert not past.has(False, CHOICE, 5)
     assert past.result(False, CHOICE, 5) is None
 
 
@@ -43,6 +45,16 @@ def test_the_test_set_is_another():
     past = log(USED, scored(1.0), kind="test_best")
     assert past.result(False, CHOICE, 5) is None
     assert past.result(True, CHOICE, 5).score == 1.0
+
+
+def test_the_log_is_ahead_until_something_new_is_asked_for():
+    past = log(USED, scored(1.0))
+    assert past.ahead
+    past.result(False, CHOICE, 5)
+    assert past.ahead
+    past.result(False, CHOICE, 6)
+    assert not past.ahead
+    assert not log(USED).ahead
 
 
 def test_a_failure_that_the_search_was_told_of_stays_one():
@@ -92,3 +104,10 @@ def test_a_new_run_is_not_resumed():
     recorder = EventRecorder()
     Retelling([recorder])(ev.Noted("x", "new"))
     assert len(recorder.events) == 1
+
+
+def test_the_time_between_an_end_and_an_extension_is_not_the_runs():
+    start, end = ev.StageStarted("search", 3, at=10.0), ev.RunFinished("finished", at=30.0)
+    wished = ev.Wished(9, {"kind": "extend", "num_trials": 4}, True, at=9000.0)
+    past = Past([start, end, wished, ev.RunExtended(4, 4, at=9001.0), ev.RunFinished("finished", at=9005.0)])
+    assert 24.0 <= past.seconds <= 25.0

@@ -13,6 +13,7 @@ from programs import TwoSteps, is_description, is_proposal, metric, reply, rows,
 
 import mipro_nb as mn
 from mipro_nb import events as ev
+from mipro_nb.budget import Budget
 from mipro_nb.cache import Cache
 from mipro_nb.errors import ConfigError, LMRefused, LMUnavailable, MetricError, WorkersLost
 from mipro_nb.journal import Journal as OnDisk
@@ -399,6 +400,20 @@ def test_guards_stand_around_whole_examples():
         evaluated(FakeLM(two_step_reply, price=0.5), executor, program=TwoSteps(), data=rows(1))
         evaluated(FakeLM(is_down, num_retries=0), executor, data=rows(1))
     assert watch.seen == [(4, 2, 1.0), "LMUnavailable: down"]  # two prompts, each of a system and a user message
+
+
+def test_guards_are_told_what_was_paid_now_and_nothing_of_what_the_journal_held(tmp_path):
+    journal, watch = OnDisk(tmp_path / "answers.jsonl"), Watch()
+    with futures.ThreadPoolExecutor(2) as executor:
+        with through(Traffic(answers=journal)):
+            evaluated(FakeLM(two_step_reply, price=0.5, max_tokens=50), executor, program=TwoSteps(), data=rows(1))
+        journal.close()
+        again, budget = OnDisk(tmp_path / "answers.jsonl"), Budget(max_tokens=100_000)
+        with through(Traffic((budget, watch), again)):
+            evaluated(FakeLM(is_down, num_retries=0, max_tokens=50), executor, program=TwoSteps(), data=rows(1))
+        again.close()
+    assert watch.seen == [(4, 0, 0.0)]
+    assert (budget.spent.calls, budget.spent.tokens) == (0, 0)
 
 
 class Waits:
