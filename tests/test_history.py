@@ -407,3 +407,16 @@ def test_what_a_crash_left_in_the_middle_is_passed_over_where_the_run_was_resume
     assert found.events == [*RUN[:-1], *again]
     assert found.events[-3] == RUN[-2]
     assert found.reason == "finished"
+
+
+def test_the_time_between_two_processes_is_not_the_runs():
+    trial = ev.TrialStarted(0, "baseline", (0,), (), 2, 2, at=107.0)
+    torn = [
+        ev.StageStarted("search", 3, at=100.0),
+        trial,
+        ev.RunResumed(at=5000.0),
+        ev.RunFinished("stopped", at=5002.0),
+    ]
+    assert mn.History(torn).seconds == 9
+    more = [ev.RunExtended(4, 4, at=9000.0), ev.RunFinished("finished", at=9003.0)]
+    assert mn.History([*torn, *more]).seconds == 12

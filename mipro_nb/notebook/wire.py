@@ -77,7 +77,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "stage": history.stage or "",
         "stages": _stages(history, source.plan),
         "left": rounded(seconds_left(history, now), 0) if state in ("running", "paused") else None,
-        "elapsed": rounded((events[-1].at if history.reason else now) - events[0].at, 1) if events else 0.0,
+        "elapsed": rounded(history.seconds + (now - events[-1].at if events and not history.reason else 0.0), 1),
         "best": _trial(history, history.best),
         "baseline": _trial(history, history.baseline),
         "estimate": estimate(history),
