@@ -90,6 +90,7 @@ def test_a_stopped_run_is_listed_opened_and_gone_on_with_after_a_restart_of_the_
     page.ask(7, "limited")
     page.state(page.view(7), "Stopped")
     page.shows(page.view(7), "stopped: max_calls=250 is reached", "kept for the final evaluation and the verdict")
+    page.expect(page.view(7).locator(".mipro-step[data-phase=cut]")).to_contain_text("Search combinations")
     picture(page.view(7), "limit-live")
     page.ask(7, "limited.freeze()")
     page.shows(page.output(6), "MIPROv2 · Predict · stopped")
