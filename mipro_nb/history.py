@@ -134,6 +134,7 @@ class History:
         self._why_held = ""
         self.concurrency: dict[str, int] = {}
         self._idle: dict[str, float] = {}
+        self._away = 0.0  # seconds between its processes, and between an end and an extension
         self.latest = 0.0
         self.turns: list[tuple[ev.Event, float]] = []
         for event in events:
@@ -192,8 +193,10 @@ class History:
             case ev.ConcurrencyChanged():
                 self.concurrency[event.model] = event.limit
             case ev.RunExtended():
+                self._away += max(0.0, event.at - before) if self.reason is not None else 0.0
                 self._extend(event)
             case ev.RunResumed():
+                self._away += max(0.0, event.at - before) if number else 0.0
                 self._hold(before if number else event.at)
                 self._go_on(event.at)
                 self.reason = None
@@ -390,8 +393,8 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """Seconds from the first event to the last."""
-        return self.events[-1].at - self.events[0].at if self.events else 0.0
+        """Seconds from the first event to the last, without those in which no process went on with the run."""
+        return self.events[-1].at - self.events[0].at - self._away if self.events else 0.0
 
     def trials_frame(self) -> pd.DataFrame:
         """Return a table with one row per trial; its columns stand at ``mipro_nb.frames.trials``."""

@@ -174,9 +174,18 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found += _of_code("metric", then["metric"], now["metric"], "name")
     for name in {**then["settings"], **now["settings"]}:
         before, after = then["settings"].get(name), now["settings"].get(name)
-        if before != after and name not in (*FREE, "metric", "teacher"):
-            found.append(f"{name}: {_was(before, after)}")
+        if name not in (*FREE, "metric", "teacher"):
+            found += _apart(name, before, after)
     return found
+
+
+def _apart(name: str, then: Any, now: Any) -> Iterator[str]:
+    """Tell how two values differ; of objects only the parts that do."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for part in {**then, **now}:
+            yield from _apart(f"{name}, {part}", then.get(part), now.get(part))
+    elif then != now:
+        yield f"{name}: {_was(then, now)}"
 
 
 def _of_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -199,9 +208,7 @@ def _of_program(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> I
     yield from _of_code(what, then, now, "class")
     for name in {**then["predictors"], **now["predictors"]}:
         before, after = then["predictors"].get(name, {}), now["predictors"].get(name, {})
-        for part in {**before, **after}:
-            if before.get(part) != after.get(part):
-                yield f"{what}, predictor {name!r}, {part}: {_was(before.get(part), after.get(part))}"
+        yield from _apart(f"{what}, predictor {name!r}", before, after)
 
 
 def _of_code(what: str, then: Mapping[str, Any], now: Mapping[str, Any], named: str) -> Iterator[str]:

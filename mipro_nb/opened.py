@@ -10,7 +10,9 @@ from pathlib import Path
 from mipro_nb.playback import Replay
 from mipro_nb.rundir import is_held
 
-ELSEWHERE, CUT_OFF = "It goes on in another process", "Its process ended before it did"
+ELSEWHERE = ". It is going on: this is how far it was when it was opened"
+CUT_OFF = ". Its process ended before it did"
+RESUME = "; mipro_nb.Run.resume goes on with it"
 
 
 class Opened(Replay):
@@ -34,6 +36,12 @@ class Opened(Replay):
     @property
     def aside(self) -> str:
         when = time.strftime("%d %B %Y", time.gmtime(self._events[0].at)).lstrip("0")
-        state = "" if self._history.reason is not None else ELSEWHERE if is_held(self.directory) else CUT_OFF
-        more = f". {state}" if state else ""
-        return f"Saved run of {when}{more}; mipro_nb.Run.resume goes on with it"
+        return f"Saved run of {when}{self._state()}"
+
+    def _state(self) -> str:
+        """Say whether it can go on, or does."""
+        if self.status == "finished":
+            return "; no LM is called"
+        if self._history.reason is not None:
+            return RESUME
+        return ELSEWHERE if is_held(self.directory) else CUT_OFF + RESUME

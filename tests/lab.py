@@ -91,7 +91,11 @@ class Server:
         path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
         self.environment = {**os.environ, **{name: str(root / name.lower()) for name in own}, "PYTHONPATH": path}
         self.environment |= {"JUPYTERLAB_SETTINGS_DIR": str(settings), "JUPYTER_DATA_DIR": str(self.data)}
-        self.environment |= {"MIPRO_NB_CACHE": str(root / "cache"), "PYTHONWARNINGS": ""}
+        self.environment |= {
+            "MIPRO_NB_CACHE": str(root / "cache"),
+            "MIPRO_NB_DATA": str(root / "kept"),
+            "PYTHONWARNINGS": "",
+        }
         quiet = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
         quiet.parent.mkdir(parents=True)
         quiet.write_text('{"fetchNews": "false"}')

@@ -14,6 +14,7 @@ from histories import PAYLOADS
 from programs import chance, fake, is_description, is_proposal, metric, reply, rows
 
 import mipro_nb as mn
+from mipro_nb.errors import LMUnavailable
 from mipro_nb.testing import FakeLM, Messages
 
 DOOR = Path("door")  # in the notebook's folder
@@ -42,6 +43,18 @@ def held(after: int, replies: Callable[[Messages], str] = reply, delay: float = 
 def slow(delay: float, replies: Callable[[Messages], str] = reply) -> FakeLM:
     """Return a fake LM that takes its time, until the file ``door`` is there."""
     return held(10**9, replies, delay)
+
+
+def frail(after: int, replies: Callable[[Messages], str] = reply) -> FakeLM:
+    """Return a fake LM that answers so many calls, and none later until the file ``door`` is there: an outage."""
+    numbers = itertools.count(1)
+
+    def answer(messages: Messages) -> str:
+        if next(numbers) > after and not DOOR.exists():
+            raise LMUnavailable("the server refuses connections")
+        return replies(messages)
+
+    return fake(replies=answer)
 
 
 def optimize(lm: FakeLM, program: mn.Module | None = None, **options: Any) -> Any:

@@ -420,3 +420,16 @@ def test_a_number_that_a_resumed_run_gives_to_another_trial_begins_anew():
     assert told.best is told.trials[1]
     told = history(first, [ev.RunResumed()], trial(1, "partial", 0.5, 3, [0, 1]))
     assert told.best is told.baseline
+
+
+def test_the_time_between_two_processes_is_not_the_runs():
+    trial = ev.TrialStarted(0, "baseline", (0,), (), 2, 2, at=107.0)
+    torn = [
+        ev.StageStarted("search", 3, at=100.0),
+        trial,
+        ev.RunResumed(at=5000.0),
+        ev.RunFinished("stopped", at=5002.0),
+    ]
+    assert mn.History(torn).seconds == 9
+    more = [ev.RunExtended(4, 4, at=9000.0), ev.RunFinished("finished", at=9003.0)]
+    assert mn.History([*torn, *more]).seconds == 12

@@ -364,6 +364,18 @@ def test_shown_after_the_end_it_is_frozen_where_they_arent(shown):
     assert "image/png" in shown[-1][0]
 
 
+def test_a_saved_run_that_is_opened_again_is_live(shown, tmp_path):
+    ended(optimize(run_dir=tmp_path))
+    first = mn.Run.open(tmp_path)
+    first._ipython_display_()
+    page = shown[-2][0]["text/html"]
+    assert "<b>MIPROv2 · Predict · finished</b>" in page
+    assert "Saved run of" in page
+    assert "extend the run" not in page
+    mn.Run.open(tmp_path)._ipython_display_()
+    assert "application/vnd.jupyter.widget-view+json" in shown[-2][0]
+
+
 def test_text_is_updated_in_place_where_no_widget_answers(shown, monkeypatch):
     monkeypatch.setattr(views, "TEXT_PERIOD", 0.0)
     gate = Gate(60)

@@ -60,6 +60,16 @@ def test_the_stages_count_what_is_done():
     assert told["verdict"]["done"] == 0
 
 
+def test_a_search_that_a_limit_ended_isnt_told_as_done_to_its_end():
+    cut = ev.RunFinished("stopped: max_calls=250 is reached", at=1000.0)
+    told = [
+        e if getattr(e, "stage", "") != "search" else ev.StageStarted("search", 25) for e in histories.middle().events
+    ]
+    history = mn.History([*told, ev.StageStarted("verdict", 2, at=999.0), cut])
+    search = {stage["name"]: stage for stage in status(history, "stopped")["stages"]}["search"]
+    assert 0 < search["done"] == sum(trial.finished for trial in history.trials) < 25
+
+
 def test_without_a_test_set_there_is_no_fourth_stage():
     plan = SimpleNamespace(sizes={"test": 0}, total=mn.plan.Estimate())
     assert [s["name"] for s in status(histories.middle(), plan=plan)["stages"]] == ["bootstrap", "propose", "search"]

@@ -41,6 +41,7 @@ def test_it_has_the_live_views_layout(tmp_path):
     view = view_of(opened)
     assert view.history is opened.history
     assert "Saved run" in opened.aside
+    assert "no LM is called" in opened.aside
     view.close()
 
 
@@ -50,7 +51,7 @@ def test_a_run_whose_process_died_says_so(tmp_path):
     (tmp_path / "events.jsonl").write_text("".join(lines[: len(lines) // 2]))
     opened = mn.Run.open(tmp_path)
     assert opened.status == "stopped"
-    assert "Its process ended before it did" in opened.aside
+    assert "Its process ended before it did; mipro_nb.Run.resume goes on with it" in opened.aside
     assert len(opened.trials)
 
 

@@ -20,19 +20,21 @@ __all__ = ["AGAIN", "LARGEST", "UNJUDGED", "UNTESTED", "frozen", "frozen_chart",
 
 LARGEST = 60_000  # bytes of HTML
 AGAIN = "Show `view` in a new cell to see it live again: click examples, extend the run."
+AGAIN_SAVED = "Run this cell again to see it live: click examples."
 SETTINGS = ("task_model", "prompt_model", "auto", "search", "seed", "init_temperature")
 ROOMS = (Room(8_000, 300, 30, 6), Room(3_000, 160, 16, 6), Room(1_000, 80, 6, 5), Room(200, 40, 2, 2))
 
 
-def frozen(history: History, status: str = "") -> dict[str, str]:
+def frozen(history: History, status: str = "", aside: str = "") -> dict[str, str]:
     """Return the display bundle of a run that has ended, or that its kernel leaves.
 
     Args:
         status: how it ended in a word, if the history doesn't say: ``finished``, ``stopped``, ``failed``.
+        aside: what this is, if not a run of this kernel: a replay, a saved run.
     """
     page = ""
     for room in ROOMS:
-        page = markup.rendered(_blocks(history, status, room))
+        page = markup.rendered(_blocks(history, status, aside, room))
         if len(page.encode()) <= LARGEST:
             break
     last = history.events[-1].at if history.events else time.time()
@@ -65,8 +67,8 @@ def _ending_lines(history: History) -> list[str]:
     return [history.reason or "", *told, *summary_lines(history, history.events[-1].at)[1:-1], spent]
 
 
-def _blocks(history: History, status: str, room: Room) -> list[Block]:
-    opening = sections.ended(history, status)
+def _blocks(history: History, status: str, aside: str, room: Room) -> list[Block]:
+    opening = [*sections.ended(history, status), *([Paragraph(aside)] if aside else [])]
     if history.started is None and not history.trials:
         return opening
     return [
@@ -80,7 +82,7 @@ def _blocks(history: History, status: str, room: Room) -> list[Block]:
         *listings.examples(history, room),
         *sections.notes(history, room),
         *_settings(history, room),
-        Paragraph(AGAIN),
+        Paragraph(AGAIN_SAVED if aside else AGAIN),
     ]
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -23,6 +24,7 @@ from mipro_nb.notebook.kernel import at_shutdown, present, soon
 from mipro_nb.notebook.outputs import Outputs, bundle_of
 from mipro_nb.notebook.part import SENDING, Part
 from mipro_nb.notebook.wire import sendable
+from mipro_nb.opened import Opened
 from mipro_nb.options import Options
 from mipro_nb.playback import Replay
 from mipro_nb.run import Run
@@ -31,6 +33,7 @@ from mipro_nb.scoring import Metric
 MOST = 1_000  # trials that one press of Extend adds at most
 PATIENCE = 3.0  # seconds in which a front end that can show widgets says so
 TEXT_PERIOD = 2.0  # seconds between two updates of plain text
+_shown: set[tuple[Path, int]] = set()  # saved runs of which a frozen page was shown, and their numbers of events
 
 
 class RunView(Part):
@@ -102,8 +105,8 @@ class RunView(Part):
         history = self.run.history
         moment = len(history.events)
         if self._outputs.older_than(moment, ending=ending):
-            told = "; ".join(filter(None, (status or self.run.status, self.run.aside)))
-            self._outputs.freeze(static.frozen(history, told), static.frozen_chart(history), moment, ending=ending)
+            page = static.frozen(history, status or self.run.status, self.run.aside)
+            self._outputs.freeze(page, static.frozen_chart(history), moment, ending=ending)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in _public(self.run):
@@ -136,8 +139,9 @@ class RunView(Part):
             return
         with SENDING:  # the end sends before it freezes: what was shown before it is among what it freezes
             over = self.run.status not in (*LIVE, "waiting")
-            live = not over or self._code.heard_of or self._shown_frozen
             moment = len(self.run.history.events) if over else None
+            saved = {(self.run.directory, moment)} if isinstance(self.run, Opened) and moment is not None else set()
+            live = not over or self._code.heard_of or self._shown_frozen or bool(saved & _shown)
             self._outputs.show(bundle_of(self.model_id, text) if live else {"text/plain": text}, moment)
         if live:
             soon(PATIENCE, self._listen_for_a_widget)
@@ -145,6 +149,7 @@ class RunView(Part):
         else:  # perhaps a front end without widgets: shown a second time it is live
             self.freeze()
             self._shown_frozen = True
+            _shown.update(saved)  # opened again by the same cell it is another object
 
     def _listen_for_a_widget(self) -> None:
         """Begin to write text where the front end, having had the time, didn't say that it shows widgets."""

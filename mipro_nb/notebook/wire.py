@@ -77,7 +77,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "stage": history.stage or "",
         "stages": _stages(history, source.plan),
         "left": rounded(seconds_left(history, now), 0) if state in ("running", "paused") else None,
-        "elapsed": rounded((events[-1].at if history.reason else now) - events[0].at, 1) if events else 0.0,
+        "elapsed": rounded(history.seconds + (now - events[-1].at if events and not history.reason else 0.0), 1),
         "best": _trial(history, history.best),
         "baseline": _trial(history, history.baseline),
         "estimate": estimate(history),
@@ -108,7 +108,8 @@ def _stages(history: History, plan: Plan | None) -> list[dict[str, Any]]:
         present = name == history.stage and stage is not None
         total = stage.total if stage else 2 if name == "verdict" and history.verdict is not None else 0
         done = steps_done(history) if present else total
-        if name == "search" and history.counts_examples:
+        cut_short = history.reason not in (None, "finished")  # by a limit, before the verdict
+        if name == "search" and stage and (history.counts_examples or cut_short):
             done, total = history.searched
         shown.append(
             {"name": name, "title": TITLES[name], "done": done, "total": total, "detail": _detail(history, name)}
