@@ -20,7 +20,7 @@ from mipro_nb.example import Example, fields_of, input_keys_of
 from mipro_nb.fieldtypes import plain
 from mipro_nb.learning import Approach, Result
 from mipro_nb.module import Module
-from mipro_nb.opening import settings_of
+from mipro_nb.opening import UNTOLD, settings_of
 from mipro_nb.options import Options, Params
 from mipro_nb.plan import Job
 
@@ -37,15 +37,7 @@ FREE = (  # settings that may be others when a run is resumed: no decision hangs
     "requires_permission_to_run",
 )
 GIVEN = ("metric", "prompt_model", "task_model", "teacher")  # by the person who resumes: no plain values
-PASSING = (
-    "listeners",
-    "stop",
-    "run_dir",
-    "memory",
-    "storage",
-    "executor",
-    "requires_permission_to_run",
-)  # of one process, and not the run's
+PASSING = (*UNTOLD, "requires_permission_to_run")  # of one process, and not the run's
 MOST_LINES = 12  # of a difference that are shown
 LONGEST = 80  # characters of a value in a difference
 
