@@ -141,7 +141,7 @@ class World:
     def luck(self, choice: Choice, examples: int) -> float:
         """How much easier these first examples are than their population, for a combination: 0 on average."""
         easiness = SPREAD * self._easiness(np.arange(examples))
-        spread = self.kind.fickle * QUANTILES[::20, None]
+        spread = self.kind.fickle * QUANTILES[10::20, None]
         return float(right(self.skill_of(choice) + easiness + spread).mean()) - self.true(choice)
 
     def score(self, choice: Choice, example: int) -> float:
