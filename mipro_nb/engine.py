@@ -36,7 +36,7 @@ from mipro_nb.telling import names_of, report
 from mipro_nb.traffic import Traffic, through
 from mipro_nb.verdict import judge
 
-SETTLING = "stopping: the best so far is evaluated on {count} examples more; stop again to end at once."
+SETTLING = "the best so far is evaluated on {count} examples more; stop again to end at once."
 UNSETTLED = "the best so far isn't fully evaluated: {why}."
 ENDS = {"bootstrap": "no more demo sets are made from", "propose": "proposals end", "search": "the search ends"}
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
@@ -353,15 +353,16 @@ class Execution:
 
     def _settle(self, stage: SearchStage, pool: Pool) -> None:
         """Evaluate the best so far fully, after somebody has stopped the search, unless they want the end at once."""
-        left = [one for one in stage.unproven if not self._past.has(False, *one)]
-        if not left or self.control.stop_reason is None or self.control.at_once or self._past.ahead:
+        lacking = stage.unproven
+        if not lacking or self.control.stop_reason is None or self.control.at_once or self._past.ahead:
             return
+        left = [one for one in lacking if not self._past.has(False, *one)]
         self._funds.begin("last")
         self.settling = True
         try:
             pool.check()
             self._check_settling(len(left))
-            self.emit(ev.Noted("search", SETTLING.format(count=len(left))))
+            self.emit(ev.Noted(ev.SETTLING, SETTLING.format(count=len(left))))
             pool.again()
             stage.prove(pool)
         except (Stopped, LMError, TooManyErrors, WorkersLost) as why:

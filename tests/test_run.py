@@ -112,15 +112,15 @@ def pressed(after, press=mn.Run.stop, lm=None, **options):
 def proven(run):
     """On how many examples the best stands, and what was noted of the search."""
     history = run.history
-    return len(history.scores_of(history.best)), [note.message for note in history.notes if note.stage == "search"]
+    return len(history.scores_of(history.best)), [
+        note.message for note in history.notes if note.stage in ("search", ev.SETTLING)
+    ]
 
 
 def settled(run):
     """How many evaluations came after the search was stopped, to evaluate its best."""
     events = list(run.history.events)
-    noted = [
-        n for n, event in enumerate(events) if isinstance(event, ev.Noted) and event.message.startswith("stopping")
-    ]
+    noted = [n for n, event in enumerate(events) if isinstance(event, ev.Noted) and event.stage == ev.SETTLING]
     return sum(isinstance(event, ev.ExampleScored) for event in events[noted[0] :]) if noted else 0
 
 
@@ -137,7 +137,7 @@ def test_a_stopped_search_evaluates_its_best_fully(search, after):
 def test_a_stopped_search_says_that_it_evaluates_its_best_and_how_to_end_it():
     run, _ = pressed(60, search="mipro")
     (note,) = proven(run)[1]
-    assert re.fullmatch(r"stopping: the best .* on \d+ examples more; stop again to end at once.", note)
+    assert re.fullmatch(r"the best .* on \d+ examples more; stop again to end at once.", note)
 
 
 @pytest.mark.parametrize("search", ["paired", "mipro"])
@@ -152,7 +152,7 @@ def test_the_second_stop_ends_the_evaluation_of_the_best(search):
     states = []
 
     def again(event):
-        if isinstance(event, ev.Noted) and event.message.startswith("stopping"):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
             states.append((run.status, run.aside))
             run.stop()
 
@@ -214,7 +214,7 @@ def test_a_stopped_search_goes_on_when_extended_as_if_its_best_had_not_been_eval
 
 def test_a_run_that_is_extended_while_its_best_is_evaluated_goes_on():
     def extend(event):
-        if isinstance(event, ev.Noted) and event.message.startswith("stopping"):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
             run.extend(3)
 
     def press(one):

@@ -58,10 +58,12 @@ def same(first, second):
 
 
 def stopped(where, after, evaluate, settings=None):
-    """Begin, or go on, and stop after so many calls; return the LM."""
-    lm, pressed = fake(), []
+    """Begin, or go on, and stop after so many calls; return how many were made, and how many of them after the stop."""
+    lm, pressed, late = fake(), [], []
 
     def look(event):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            late.append(lm.calls)
         used = run.history.usage
         if used.calls + used.cached_calls > after and not pressed:
             pressed.append(True)
@@ -72,14 +74,14 @@ def stopped(where, after, evaluate, settings=None):
         run = mn.MIPROv2(metric, **{"seed": 2, **(settings or {})}).start(mn.Predict("q -> a"), **options)
     run.start()
     run.result(PATIENCE)
-    return lm
+    return lm.calls, lm.calls - late[0] if late else 0
 
 
 def settled(where):
     """How many evaluations a log tells that came after stops, of what was best then."""
     count, counts = 0, False
     for event in mn.History.read(where).events:
-        if isinstance(event, ev.Noted) and event.message.startswith("stopping: the best"):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
             counts = True
         elif isinstance(event, ev.RunFinished | ev.RunResumed):
             counts = False
@@ -92,15 +94,17 @@ def settled(where):
 def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path, search, seed, evaluate):
     settings = {"search": search}
     best, history, lm = compiled(tmp_path / "calm", settings=settings)
-    rng, paid = random.Random(seed), 0
+    rng, paid, most = random.Random(seed), 0, lm.calls
     for _ in range(4):
-        paid += stopped(tmp_path / "torn", rng.randint(0, lm.calls), evaluate, settings).calls
+        calls, after = stopped(tmp_path / "torn", rng.randint(0, lm.calls), evaluate, settings)
+        paid, most = paid + calls, most + after
     again, resumed, last = compiled(tmp_path / "torn", settings=settings)
     assert same((again, resumed), (best, history))
-    assert lm.calls <= paid + last.calls <= lm.calls + settled(tmp_path / "torn")
+    assert lm.calls <= paid + last.calls <= most
     read = mn.History.read(tmp_path / "torn")
     assert read.usage.calls == paid + last.calls
-    assert evaluate or read.usage == history.usage
+    assert read.usage == resumed.usage
+    assert read.best.choice == history.best.choice
     assert read.verdict == history.verdict
     apart = ["best_so_far"]  # hangs on when the search last said what it believes
     assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
@@ -456,12 +460,16 @@ print("done", flush=True)
 def test_a_run_that_is_stopped_at_twenty_moments_loses_nothing(tmp_path, search):
     settings = {"search": search}
     best, history, lm = compiled(tmp_path / "calm", settings=settings)
-    rng, paid = random.Random(9), 0
+    rng, paid, most = random.Random(9), 0, lm.calls
     for number in range(20):
-        paid += stopped(tmp_path / "torn", rng.randint(0, lm.calls), number % 2 == 0, settings).calls
+        calls, after = stopped(tmp_path / "torn", rng.randint(0, lm.calls), number % 2 == 0, settings)
+        paid, most = paid + calls, most + after
     again, resumed, last = compiled(tmp_path / "torn", settings=settings)
     assert same((again, resumed), (best, history))
-    assert paid + last.calls <= lm.calls + settled(tmp_path / "torn")
+    assert paid + last.calls <= most
+    read = mn.History.read(tmp_path / "torn")
+    assert read.best.choice == history.best.choice
+    assert read.usage == resumed.usage
 
 
 @pytest.mark.slow
