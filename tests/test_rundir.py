@@ -110,6 +110,25 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path,
     assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
 
 
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_run_that_was_killed_while_it_evaluated_its_best_goes_on(tmp_path, search):
+    settings = {"search": search}
+    best, history, lm = compiled(tmp_path / "calm", settings=settings)
+    calls, after = stopped(tmp_path / "torn", 230, True, settings)
+    assert after > 10
+    log = tmp_path / "torn" / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    (place,) = (n for n, line in enumerate(lines) if b'"stage": "stopping"' in line)
+    log.write_bytes(b"".join(lines[: place + 12]))
+    again, resumed, last = compiled(tmp_path / "torn", settings=settings)
+    assert same((again, resumed), (best, history))
+    assert calls + last.calls <= lm.calls + after
+    read = mn.History.read(tmp_path / "torn")
+    assert read.usage == resumed.usage
+    assert read.best.choice == history.best.choice
+    assert read.baseline.examples == history.baseline.examples
+
+
 def test_a_finished_run_that_is_compiled_again_costs_nothing(tmp_path):
     first = compiled(tmp_path)
     before = (tmp_path / "events.jsonl").read_bytes()
