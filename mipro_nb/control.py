@@ -57,8 +57,9 @@ class Control:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.go.set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a keyboard interrupt may come, and ask, in the thread that looks
         self._reason: str | None = None
+        self._at_once = False
         self._more = 0
         self._wishes: list[Wish] = []
 
@@ -68,16 +69,29 @@ class Control:
         return self._reason
 
     @property
+    def at_once(self) -> bool:
+        """Whether to stop without an evaluation of the best: somebody has asked for that, or twice."""
+        return self._at_once
+
+    @property
     def paused(self) -> bool:
         """Whether new calls wait."""
         return not self.go.is_set()
 
-    def stop(self, reason: str) -> bool:
-        """Ask for the end; the first reason counts. A paused run ends too. Returns whether nobody had asked yet."""
+    def stop(self, reason: str, evaluate: bool = True) -> None:
+        """Ask for the end; the first reason counts, and the second time it is to come at once. A paused run ends too.
+
+        Args:
+            evaluate: whether the best so far may be evaluated before.
+        """
         with self._lock:
-            first = self._reason is None
+            self._at_once = self._reason is not None or not evaluate
             self._reason = self._reason or reason
-        return first
+
+    def suggest(self, reason: str) -> None:
+        """Ask for the end as the run itself: that is never the second time."""
+        with self._lock:
+            self._reason = self._reason or reason
 
     def pause(self) -> None:
         """Ask that no new call is made."""
@@ -92,7 +106,7 @@ class Control:
         check_range("num_trials", num_trials, 1)
         with self._lock:
             self._more += num_trials
-            self._reason = None
+            self._reason, self._at_once = None, False
 
     def wish(self, wish: Wish) -> None:
         """Ask for a change of the candidates."""

@@ -36,6 +36,8 @@ from mipro_nb.telling import names_of, report
 from mipro_nb.traffic import Traffic, through
 from mipro_nb.verdict import judge
 
+SETTLING = "the best so far is evaluated on {count} examples more; stop again to end at once."
+UNSETTLED = "the best so far isn't fully evaluated: {why}."
 ENDS = {"bootstrap": "no more demo sets are made from", "propose": "proposals end", "search": "the search ends"}
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
@@ -47,6 +49,7 @@ class Execution:
         history: what happened so far; other threads may read it.
         control: what other threads ask for.
         remarks: what went wrong without ending the run's use: an early end, a program that can't be saved.
+        settling: whether the best is being evaluated after a stop.
     """
 
     def __init__(self, job: Job, listeners: Sequence[ev.Listener] = (), control: Control | None = None) -> None:
@@ -56,6 +59,8 @@ class Execution:
         self._judged: list[Choice] = []
         self._gate: Gate | None = None
         self._paused = (False, "")  # and the reason
+        self._pool_now: Pool | None = None
+        self.settling = False
         self._reached: str | None = None  # why a stage was cut short, so that later ones can be paid for
         self._rng = copy.copy(job.rng)  # a job may be run again
         self._home: RunDirectory | None = None
@@ -215,7 +220,15 @@ class Execution:
             self._gate.hurry()
 
     def _pool(self) -> Pool:
-        return Pool(self.job.num_threads, self._stop, self.emit, self.control.go, self.job.options.executor)
+        pool = Pool(self.job.num_threads, self._stop, self.emit, self.control.go, self.job.options.executor)
+        self._pool_now = pool
+        return pool
+
+    def abandon(self) -> None:
+        """Stop at once, and leave the calls in flight alone; from any thread."""
+        self.control.stop("interrupted", evaluate=False)
+        if self._pool_now is not None:
+            self._pool_now.abandon()
 
     def _save(self, program: Module) -> None:
         if self._home is None or self._past.ahead:
@@ -252,7 +265,18 @@ class Execution:
             self._paused = paused
             self.emit(ev.RunPaused(*paused))
         given_up = self._gate.stop_reason if self._gate is not None else None
-        return self._budget.late() or self.control.stop_reason or given_up or self._asked()
+        late = self._budget.late()
+        if self.settling:
+            return late or given_up or outage or self._unsettled()
+        if late is None and self.control.stop_reason is None and given_up is None and (asked := self._asked()):
+            self.control.suggest(asked)
+        return late or self.control.stop_reason or given_up
+
+    def _unsettled(self) -> str | None:
+        """Return why the best isn't to be evaluated any more."""
+        if self.control.at_once:
+            return "it was stopped again"
+        return None if self.control.stop_reason is not None else "the run goes on"
 
     def _keep_up(self) -> None:
         """Keep on the disk how the run stands, and the best program so far; say what can't be kept."""
@@ -308,9 +332,15 @@ class Execution:
     def _search(self, stage: SearchStage, pool: Pool) -> None:
         """Stage 3, and the verdict. A search that a limit ends leaves what its end and the verdict take."""
         self._funds.begin("search")
-        if not self._up_to_share("search", lambda: stage.run(pool), pool):
-            self._funds.begin("end")
-            self._up_to_share("search", lambda: stage.conclude(pool), pool)
+        try:
+            if not self._up_to_share("search", lambda: stage.run(pool), pool):
+                self._funds.begin("end")
+                self._up_to_share("search", lambda: stage.conclude(pool), pool)
+        except OutOfBudget:
+            raise
+        except Stopped:
+            self._settle(stage, pool)
+            raise
         self._funds.begin("last")
         if self.job.testset:
             try:
@@ -320,6 +350,30 @@ class Execution:
                 raise
         if self._reached is not None:
             raise Stopped(self._reached)
+
+    def _settle(self, stage: SearchStage, pool: Pool) -> None:
+        """Evaluate the best so far fully, after somebody has stopped the search, unless they want the end at once."""
+        lacking = stage.unproven
+        if not lacking or self.control.stop_reason is None or self.control.at_once or self._past.ahead:
+            return
+        left = [one for one in lacking if not self._past.has(False, *one)]
+        self._funds.begin("last")
+        self.settling = True
+        try:
+            pool.check()
+            self._check_settling(len(left))
+            self.emit(ev.Noted(ev.SETTLING, SETTLING.format(count=len(left))))
+            pool.again()
+            stage.prove(pool)
+        except (Stopped, LMError, TooManyErrors, WorkersLost) as why:
+            self.emit(ev.Noted("search", UNSETTLED.format(why=str(why).rstrip("."))))
+        finally:
+            self.settling = False
+
+    def _check_settling(self, runs: int) -> None:
+        if self.control.paused:
+            raise Stopped("the run was paused")
+        self._funds.check_runs(runs)
 
     def _up_to_share(self, stage: str, work: Callable[[], object], pool: Pool) -> bool:
         """Do a work, or as much of it as what is kept for later allows; return whether it was all of it."""

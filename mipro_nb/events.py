@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 LATEST = 1e11  # seconds since the epoch: what is no time of a run
 CUT_OFF = "cut off"  # instead of a stage: calls of examples that a stop cut off; a resumed run tells of them anew
+SETTLING = "stopping"  # as stage of a Noted: from here to its end a stopped run evaluates its best; resumed it doesn't
 FULL = ("baseline", "full")  # kinds of trials that stand on the whole validation set
 
 

@@ -172,6 +172,11 @@ class Funds:
         if first + second and (short := self._budget.lacking(runs)) is not None:
             raise OutOfBudget(short)
 
+    def check_runs(self, count: int) -> None:
+        """Raise OutOfBudget if so many runs of the program are likely not to fit any more, whatever is kept."""
+        if (short := self._budget.lacking(self._one() * count)) is not None:
+            raise OutOfBudget(short)
+
     def _one(self, trial: int | None = None) -> Amount:
         """Return what a run of the program takes: that of a trial, or the most that was measured."""
         means = {one: taken * (1 / runs) for one, (taken, runs) in self._measured.items() if runs >= ENOUGH}

@@ -33,6 +33,7 @@ CUT = (
     "%s: the last line is cut off, as a crash or a full disk leaves it, or is being written; it is dropped. "
     "%s events before it are read."
 )
+Spent = dict[str, tuple[int, int, int, int, float | None]]  # fields of Usage, by stage
 TURNS = (ev.StageStarted, ev.RunPaused, ev.RunFinished, ev.RunExtended, ev.RunResumed)
 COVERAGE = 0.9  # share of the examples that two trials must both be scored on to be compared
 
@@ -82,6 +83,18 @@ class TrialRecord:
         return self.kind.startswith("test")
 
 
+@dataclass(slots=True)
+class _Before:
+    """How things stood before a stopped run evaluated its best: its trials as they were, None where there was none."""
+
+    posterior: ev.PosteriorUpdated | None
+    best: int | None
+    baseline: int | None
+    newest: int | None
+    spent: Spent
+    trials: dict[int, TrialRecord | None] = field(default_factory=dict)
+
+
 class History:
     """Everything a run has told so far. One thread feeds it; any thread may read.
 
@@ -116,7 +129,7 @@ class History:
         self.events = EventList()
         self.started: ev.RunStarted | None = None
         self.stages: dict[str, ev.StageStarted] = {}
-        self._spent: dict[str, tuple[int, int, int, int, float | None]] = {}  # fields of Usage, by stage
+        self._spent: Spent = {}
         self.bootstrap_attempts: list[ev.ExampleBootstrapped] = []
         self.demo_sets: list[ev.DemosBootstrapped] = []
         self.instructions: list[ev.InstructionProposed] = []
@@ -137,6 +150,7 @@ class History:
         self._away = 0.0  # seconds between its processes, and between an end and an extension
         self.latest = 0.0
         self.turns: list[tuple[ev.Event, float]] = []
+        self._before_settling: _Before | None = None
         for event in events:
             self(event)
 
@@ -182,6 +196,7 @@ class History:
                 self.banned.append(event)
             case ev.Noted():
                 self.notes.append(event)
+                self._settle(event)
             case ev.VerdictReached():
                 self._verdict = event.verdict, self._chosen()
             case ev.RunFinished():
@@ -193,9 +208,11 @@ class History:
             case ev.ConcurrencyChanged():
                 self.concurrency[event.model] = event.limit
             case ev.RunExtended():
+                self._before_settling = None
                 self._away += max(0.0, event.at - before) if self.reason is not None else 0.0
                 self._extend(event)
             case ev.RunResumed():
+                self._unsettle()
                 self._away += max(0.0, event.at - before) if number else 0.0
                 self._hold(before if number else event.at)
                 self._go_on(event.at)
@@ -260,8 +277,32 @@ class History:
         taken.scored[example] = ExampleRecord(example, score, self.events, number)
         taken.graded = taken.graded or (score is not None and score not in BOOLEANS)
 
+    def _settle(self, event: ev.Noted) -> None:
+        """From here on a stopped run evaluates its best, which is not a part of the run if it is resumed."""
+        if event.stage == ev.SETTLING and self._before_settling is None:
+            best, baseline = (one.number if one is not None else None for one in (self.best, self.baseline))
+            self._before_settling = _Before(self.posterior, best, baseline, self._newest, dict(self._spent))
+
+    def _unsettle(self) -> None:
+        """A run is resumed: it tells anew what it needs of the evaluation of its best at the stop."""
+        before, self._before_settling = self._before_settling, None
+        if before is None:
+            return
+        for number, trial in before.trials.items():
+            if trial is None:
+                self._drop(self.trials_by_number.pop(number))
+            else:
+                self.trials_by_number[number] = trial
+        known = self.trials_by_number
+        self.posterior, self._newest, self._spent = before.posterior, before.newest, before.spent
+        self.best = known[before.best] if before.best is not None else None
+        self.baseline = known[before.baseline] if before.baseline is not None else None
+
     def _start_trial(self, event: ev.TrialStarted) -> None:
         before = self.trials_by_number.get(event.trial)  # a trial that a stop cut off goes on
+        if self._before_settling is not None and event.trial not in self._before_settling.trials:
+            kept = dataclasses.replace(before, scored=dict(before.scored)) if before is not None else None
+            self._before_settling.trials[event.trial] = kept
         trial = TrialRecord(event.trial, event.kind, event.instructions, event.demos, event.examples, event.new)
         if before is not None and (before.choice, before.tested) != (trial.choice, trial.tested):
             self._drop(before)

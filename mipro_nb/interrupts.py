@@ -42,11 +42,25 @@ def noted() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def stopping(stop: Callable[[], bool]) -> Iterator[None]:
+def stopping(stop: Callable[[], object]) -> Iterator[None]:
     """Let an interrupt ask a run to stop; what comes after is handled as before: it raises.
 
     Args:
-        stop: asks; returns whether nobody had asked yet.
+        stop: asks.
+
+    Raises:
+        KeyboardInterrupt: there were several interrupts, whatever became of those that were raised inside.
     """
-    with _handled(lambda as_before: None if stop() else as_before()):
+    seen: list[int] = []
+
+    def handle(as_before: Callable[[], None]) -> None:
+        seen.append(signal.SIGINT)
+        if len(seen) == 1:
+            stop()
+        else:
+            as_before()
+
+    with _handled(handle):
         yield
+    if len(seen) > 1:
+        raise KeyboardInterrupt

@@ -138,8 +138,9 @@ class MIPROv2:
             student: the program; it stays as it is.
             **options: described at ``mipro_nb.options.Options``.
 
-        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far: what is in flight comes in.
-        A second interrupt is raised, and leaves it.
+        A keyboard interrupt, or a reason from ``stop``, ends the run with the best so far: what is in flight comes in,
+        and a best that was found in the search and never fully evaluated is, if the limits allow. A second interrupt is
+        raised at once, and leaves the calls in flight alone; ``run_dir`` has what came in.
 
         Raises:
             ConfigError, DataError: before anything is spent.

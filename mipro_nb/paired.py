@@ -23,6 +23,7 @@ from mipro_nb.search import Candidates, Choice, Limits, Schedule, Work
 from mipro_nb.space import Space
 from mipro_nb.summary import summary
 
+PROOF = 2  # full evaluations that a stopped search may take at most: of the leader, and of one that overtakes it
 STEP = 4  # chunks that the leader gets at a time in the end
 CHUNK = 8  # examples that a combination gets at a time
 ARMS = 4  # combinations in a round, at least
@@ -63,6 +64,7 @@ class PairedStrategy:
         self._cover: list[Choice] = self._first_looks()
         self._renewed, self._waiting = 0, False  # rounds of new candidates that came, and whether one is waited for
         self._finished = self._concluding = False
+        self._proof: int | None = None  # evaluations left to prove the leader with, while nothing else is asked for
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
         self._model: Posterior | None = None
@@ -90,10 +92,23 @@ class PairedStrategy:
         self._budget += self.owed
 
     @property
+    def unproven(self) -> tuple[Choice, tuple[int, ...]] | None:
+        if not any(choice != self._baseline for choice in self._tried_now()):
+            return None
+        leader = self._leader()
+        lacking = self._results.open(leader, self._full, self._full)
+        return (leader, lacking) if lacking else None
+
+    def prove(self, on: bool) -> None:
+        self._proof = PROOF * self._full if on else None
+
+    @property
     def wants(self) -> bool:
         return self._waiting and not self._flying
 
     def ask(self) -> tuple[Work, ...]:
+        if self._proof is not None:
+            return self._step(self._proof)
         more = self._renewed < self._schedule.rounds
         self._waiting = self._waiting or (more and self._spent >= self._due)
         if self._finished or self._waiting:
@@ -223,6 +238,16 @@ class PairedStrategy:
             works.append(work)
         return tuple(work for work in works if work.new)
 
+    def _step(self, most: int) -> tuple[Work, ...]:
+        """The next of the examples that the leader's full evaluation lacks; which may cost the search nothing."""
+        found = self.unproven if not self._flying else None
+        count = min(len(found[1]), STEP * self._chunk, most) if found is not None else 0
+        if found is None or count < 1:
+            return ()
+        self._proof = most - count
+        self._budget = max(self._budget, self._spent + count)
+        return (self._work(found[0], count),)
+
     def _debts(self, leader: Choice) -> list[tuple[Choice, tuple[int, ...]]]:
         """What should still be evaluated before the end, the most important first."""
         full, baseline = self._full, self._baseline
@@ -277,6 +302,9 @@ class PairedStrategy:
     @property
     def _tried_any(self) -> bool:
         return self._results.total > 0
+
+    def _tried_now(self) -> list[Choice]:
+        return self._results.arrays()[0] if self._tried_any else []
 
     def _posterior(self) -> Posterior:
         """The model of all that is known; its scales change only between rounds, whoever looks when."""

@@ -7,6 +7,7 @@ its log holds isn't evaluated again, and what its journal holds isn't asked agai
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -41,6 +42,7 @@ class Past:
         self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
         self._own: dict[int, ev.Event] = {}  # by identity: those that the log holds
         self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
+        self._spare: dict[Key, tuple[ev.Event, ...]] = {}  # of what was best at a stop: the run itself may not need it
         self._wishes: deque[ev.Wished] = deque()
         self._read(events)
         self.ahead = bool(self._results)
@@ -49,12 +51,15 @@ class Past:
         trials: dict[int, ev.TrialStarted] = {}
         lost: dict[int, list[tuple[Key, tuple[ev.Event, ...]]]] = defaultdict(list)
         before: list[ev.Event] = []
-        for event in events:
+        beside: dict[int, ev.TrialStarted] = {}
+        for event, spare in _parted(events):
             self._own[id(event)] = event
             self._count(event)
+            if spare:
+                before = self._set_aside(event, before, trials, beside)
+                continue
             if isinstance(event, ev.ExampleScored):
-                trial = trials[event.trial]
-                key = (trial.kind.startswith("test"), trial.instructions, trial.demos, event.example)
+                key = _key(trials[event.trial], event)
                 block = (*before, event)
                 self._results[key].append(block)
                 if event.score is None:
@@ -77,8 +82,25 @@ class Past:
                 case ev.Wished():
                     self._wishes.append(event)
         self._keep(before)
+        self._spare = {key: block for key, block in self._spare.items() if key not in self._results}
         for key, block in (one for blocks in lost.values() for one in blocks):
             self._results[key].remove(block)  # to be tried again
+
+    def _set_aside(
+        self,
+        event: ev.Event,
+        before: list[ev.Event],
+        trials: Mapping[int, ev.TrialStarted],
+        beside: dict[int, ev.TrialStarted],
+    ) -> list[ev.Event]:
+        """Take what a stopped run told of its best; return what belongs to the next event."""
+        if isinstance(event, AROUND):
+            return [*before, event]
+        if isinstance(event, ev.TrialStarted):
+            beside[event.trial] = event
+        if isinstance(event, ev.ExampleScored) and event.score is not None:
+            self._spare[_key(beside.get(event.trial) or trials[event.trial], event)] = (*before, event)
+        return []
 
     def _count(self, event: ev.Event) -> None:
         if not isinstance(event, ev.RunResumed | ev.RunExtended) and self._since:
@@ -87,7 +109,7 @@ class Past:
 
     def _keep(self, events: Iterable[ev.Event]) -> None:
         for event in events:
-            if not isinstance(event, OF_A_MOMENT):
+            if not isinstance(event, OF_A_MOMENT) and not (isinstance(event, ev.LMUsed) and event.stage == ev.CUT_OFF):
                 self._told[_line(event)].append(event)
 
     def retold(self, event: ev.Event) -> ev.Event:
@@ -113,18 +135,21 @@ class Past:
         Args:
             tested: whether it is one of the test set.
         """
-        known = self._results.get((tested, choice.instructions, choice.demos, example))
+        key = tested, choice.instructions, choice.demos, example
+        known = self._results.get(key)
         if not known:
             self.ahead = False
+        if not known and key not in self._spare:
             return None
-        told = known.popleft()
+        told = known.popleft() if known else tuple(_anew(event) for event in self._spare.pop(key))
         scored = told[-1]
         assert isinstance(scored, ev.ExampleScored)
         return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
 
     def has(self, tested: bool, choice: Choice, example: int) -> bool:
         """Whether ``result`` would give one."""
-        return bool(self._results.get((tested, choice.instructions, choice.demos, example)))
+        key = tested, choice.instructions, choice.demos, example
+        return bool(self._results.get(key)) or key in self._spare
 
     def wishes(self, turn: int) -> Iterator[Mapping[str, Any]]:
         """Give the wishes that were granted while the search went on, up to a turn (see ``events.Wished``)."""
@@ -137,6 +162,35 @@ class Past:
             wished = self._wishes.popleft()
             if wished.ended:
                 yield wished.wish["num_trials"]
+
+
+def _parted(events: Iterable[ev.Event]) -> Iterator[tuple[ev.Event, bool]]:
+    """Give events, and whether each tells of the best of a stopped run alone: one that wasn't extended then."""
+    held: list[ev.Event] | None = None
+    for event in events:
+        if held is not None and isinstance(event, ev.RunResumed | ev.RunExtended):
+            yield from _held(held, spare=isinstance(event, ev.RunResumed))
+            held = None
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            held = held or []
+        if held is None:
+            yield event, False
+        else:
+            held.append(event)
+    yield from _held(held or [], spare=True)
+
+
+def _held(events: Iterable[ev.Event], *, spare: bool) -> Iterator[tuple[ev.Event, bool]]:
+    for event in events:
+        yield event, spare and not isinstance(event, ev.RunFinished)
+
+
+def _key(trial: ev.TrialStarted, scored: ev.ExampleScored) -> Key:
+    return trial.kind.startswith("test"), trial.instructions, trial.demos, scored.example
+
+
+def _anew(event: ev.Event) -> ev.Event:
+    return dataclasses.replace(event, at=time.time())
 
 
 class Retelling(ev.Emitter):

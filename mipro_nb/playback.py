@@ -132,11 +132,12 @@ class Replay(Record):
                 self._clock.set(held=False)
                 self._thread.start()
 
-    def stop(self, reason: str = STOPPED) -> None:
+    def stop(self, reason: str = STOPPED, evaluate: bool = True) -> None:
         """End here: what has been played stays. (``speed = math.inf`` goes to the end.)
 
         Args:
             reason: told in ``history.reason``.
+            evaluate: as of ``Run.stop``; a record has nothing to evaluate.
         """
         with self._lock:
             self._why = reason

@@ -7,20 +7,24 @@ import contextlib
 import contextvars
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
-from concurrent.futures.thread import ThreadPoolExecutor  # loaded now: what it registers for the end must be older
+from concurrent.futures import thread  # noqa: F401 (loaded now: what it registers for the end must be older)
 from typing import Any, TypeVar
 
 from mipro_nb.elsewhere import Elsewhere, outside
 from mipro_nb.errors import check_range
 from mipro_nb.events import Event, Listener
-from mipro_nb.flow import Stopped, cancelled, checkpoint, go_ahead
+from mipro_nb.flow import ENDED, Stopped, cancelled, checkpoint, go_ahead
+from mipro_nb.threads import DaemonExecutor
 
 StopCheck = Callable[[], str | None]
 T = TypeVar("T")
 R = TypeVar("R")
+
+LAST_WAIT, LAST_WORDS = 5.0, 1.0  # seconds that Python's end leaves to calls in flight of runs that go on, and to a log
 
 
 class Pool:
@@ -46,14 +50,16 @@ class Pool:
         executor: futures.Executor | None = None,
     ) -> None:
         check_range("num_threads", num_threads, 1)
-        self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="mipro_nb")
+        self._executor = DaemonExecutor(num_threads, thread_name_prefix="mipro_nb")
         self._stop, self.emit, self._go = stop, emit, go
         self._cancelled, self._left = threading.Event(), threading.Event()
+        self._abandoned, self._over = threading.Event(), threading.Event()
         self._outside = Elsewhere(executor, self._left) if executor is not None else None
         self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        _live.add(self)
 
     def __enter__(self) -> Pool:
+        self._owner = threading.current_thread()
+        _live.add(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -61,15 +67,27 @@ class Pool:
             self.end()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
         self._pass_on()
+        self._over.set()
 
     def end(self) -> None:
         """Let workers begin nothing more, nor wait for an executor; from any thread."""
-        self._cancelled.set()
         self._left.set()
+        self._cancelled.set()
+
+    def abandon(self) -> None:
+        """End, and let nobody wait for the calls in flight: their threads end when they do, or with Python."""
+        self._abandoned.set()
+        self.end()
 
     def again(self) -> None:
-        """Let work begin anew, after an end that was that of one stage only; nothing may be under way."""
+        """Let work begin anew, after an end that was that of one stage only, not ``end``; nothing may be under way."""
         self._cancelled = threading.Event()
+
+    def wait(self, timeout: float) -> None:
+        """Wait at Python's end, seconds at most, until it is left, and a little until its run has said so."""
+        if self._owner.daemon and self._owner is not threading.current_thread():
+            self._over.wait(max(0.0, timeout))
+            self._owner.join(LAST_WORDS)
 
     def tell(self, event: Event) -> None:
         """Hand an event from a worker to the thread that waits in ``map``; it emits the event soon."""
@@ -155,9 +173,15 @@ class Pool:
         self.map(lambda pair: (pair[0], work(pair[1])), enumerate(items), done)
 
     def _finish(self, waiting: Mapping[futures.Future[R], T], arrived: Callable[[T, R], Iterable[T]]) -> None:
-        """Let the calls in flight end, without further tries, and keep what they bring: it is paid for."""
+        """Let the calls in flight end, without further tries, and keep what they bring: it is paid for.
+
+        After ``abandon`` nobody waits for them any more.
+        """
         self._cancelled.set()
-        for task in futures.wait([task for task in waiting if not task.cancel()]).done:
+        flying = [task for task in waiting if not task.cancel()]
+        while not self._abandoned.is_set() and futures.wait(flying, timeout=0.2).not_done:
+            pass
+        for task in [task for task in flying if task.done()]:
             with contextlib.suppress(Exception):  # what ended the work is raised, and not what came of it
                 arrived(waiting[task], task.result())
         self._pass_on()
@@ -170,6 +194,8 @@ class Pool:
         """Raise Stopped if there is a reason to end."""
         if (reason := self._stop()) is not None:
             raise Stopped(reason)
+        if self._left.is_set():
+            raise Stopped(ENDED)
 
 
 def _next(arrived: queue.SimpleQueue[futures.Future[R]]) -> futures.Future[R] | None:
@@ -182,10 +208,13 @@ _live: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 def _end_all() -> None:
-    for pool in list(_live):
+    going_on, until = list(_live), time.monotonic() + LAST_WAIT
+    for pool in going_on:
         pool.end()
+    for pool in going_on:
+        pool.wait(until - time.monotonic())
 
 
-# Python waits at its end for all that was handed to executors: a run that nobody waits for must not go on, or hang,
-# there. What atexit registers comes too late for that.
+# A run that nobody waits for ends with Python, after what its calls in flight bring soon. Python waits at its end for
+# all that was handed to executors of the user's: what atexit registers comes too late for that.
 getattr(threading, "_register_atexit", atexit.register)(_end_all)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+EVALUATING = "evaluating the best so far; stop again to end at once"
+
 
 class Run(Record):
     """A run of MIPROv2 in a thread of its own. ``MIPROv2.start`` and ``mipro_nb.optimize`` make it.
@@ -117,6 +119,10 @@ class Run(Record):
         return self.job.options.max_cost
 
     @property
+    def aside(self) -> str:
+        return EVALUATING if self._execution.settling else ""
+
+    @property
     def history(self) -> History:
         return self._execution.history
 
@@ -179,11 +185,15 @@ class Run(Record):
                     raise
                 self._begin(self._execution.run)
 
-    def stop(self, reason: str = "as asked") -> None:
+    def stop(self, reason: str = "as asked", evaluate: bool = True) -> None:
         """End soon: calls in flight come in, the best so far is kept. A run that has ended stays as it is.
+
+        A best that was found in the search and never fully evaluated is evaluated before, if the limits allow and the
+        run isn't paused; ``stop`` once more ends that at once.
 
         Args:
             reason: told in ``history.reason``.
+            evaluate: whether to evaluate the best.
         """
         with self._lock:
             waited, live = self.status == "waiting", not self._over
@@ -192,7 +202,7 @@ class Run(Record):
             self._say_last_words()
             self._ended.set_result(self.program)
         elif live:
-            self._control.stop(reason)
+            self._control.stop(reason, evaluate)
 
     def pause(self) -> None:
         """Make no new call until ``unpause``; calls in flight come in."""
@@ -288,7 +298,8 @@ class Run(Record):
         Args:
             timeout: seconds, or None for as long as it takes.
 
-        A keyboard interrupt stops the run, and the wait goes on until it has ended; a second one is raised.
+        A keyboard interrupt stops the run, and the wait goes on until it has ended; a second one is raised, and the run
+        ends at once, without its calls in flight.
 
         Raises:
             ConfigError: the run waits for permission.
@@ -299,6 +310,7 @@ class Run(Record):
         if self.status == "waiting":
             raise ConfigError("the run waits for permission: call start(), or press Start.")
         until = None if timeout is None else time.monotonic() + timeout
+        interrupted = False
         with self._shown() as show:
             while True:
                 try:
@@ -308,8 +320,10 @@ class Run(Record):
                             ended.exception(0.2 if until is None else min(0.2, max(0.0, until - time.monotonic())))
                     return ended.done()
                 except KeyboardInterrupt:
-                    if self.status == "stopping":
+                    if interrupted:
+                        self._execution.abandon()
                         raise
+                    interrupted = True
                     self.stop("interrupted")
 
     def result(self, timeout: float | None = None) -> Module:
@@ -331,7 +345,10 @@ class Run(Record):
         return self._awaited().__await__()
 
     async def _awaited(self) -> Module:
-        """Wait; an interrupt stops the run and gives the best so far, a cancellation or timeout leaves it running."""
+        """Wait; an interrupt stops the run and gives the best so far, a cancellation or timeout leaves it running.
+
+        A second interrupt is raised, and the run ends without its calls in flight.
+        """
         ended = asyncio.wrap_future(self._ended)
         with interrupts.noted() as seen:
             try:
@@ -340,7 +357,12 @@ class Run(Record):
                 if not seen:
                     raise
                 self.stop("interrupted")
+            try:
                 return await asyncio.shield(ended)
+            except asyncio.CancelledError:
+                if len(seen) > 1:
+                    self._execution.abandon()
+                raise
 
     def _begin(self, work: Callable[[], Module]) -> None:
         self._begun = True

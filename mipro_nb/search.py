@@ -203,6 +203,13 @@ class Strategy(Protocol):
         """Ask for nothing more than the end takes: the run can't pay for the rest. ``extend`` takes it back."""
 
     @property
+    def unproven(self) -> tuple[Choice, tuple[int, ...]] | None:
+        """The best combination so far and the examples that its full evaluation lacks; None: there is nothing to do."""
+
+    def prove(self, on: bool) -> None:
+        """From now on ask for the full evaluation of the best alone; False lets the search go on as before."""
+
+    @property
     def wants(self) -> bool:
         """Whether new candidates should be proposed before the next round."""
 

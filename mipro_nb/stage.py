@@ -53,7 +53,7 @@ class SearchStage:
         keep: Callable[[int], None] | None = None,
     ) -> None:
         self._job, self._history, self._emit, self._control = job, history, emit, control
-        self._past, self._keep = past, keep
+        self._past, self._keep, self._proving = past, keep, False
         self.candidates: Candidates = combined(job, history.instructions, sets)
         limits = Limits(job.options.max_prompt_tokens, job.options.token_price, estimate.rest_tokens(job))
         self._strategy = strategy(job.params.search, self.candidates, _schedule(job), job.seed, rng, limits)
@@ -76,6 +76,22 @@ class SearchStage:
         """Evaluate what the end of the search takes, after ``run`` was cut off by a limit; errors as of ``run``."""
         self._strategy.conclude()
         self._searching.run(pool)
+
+    @property
+    def unproven(self) -> list[tuple[Choice, int]]:
+        """The best combination with each of the examples that its full evaluation lacks."""
+        found = self._strategy.unproven
+        return [(found[0], example) for example in found[1]] if found is not None else []
+
+    def prove(self, pool: Pool) -> None:
+        """Evaluate the best fully, after ``run`` was cut off; the search may go on later; errors as of ``run``."""
+        turn, self._proving = self._searching.turn, True
+        self._strategy.prove(True)
+        try:
+            self._searching.run(pool)
+        finally:
+            self._strategy.prove(False)
+            self._searching.turn, self._proving = turn, False  # a resumed run counts none of this
 
     def extend(self, num_trials: int) -> None:
         """Let the search go on with so many more trials, and with what people have wished for since it ended."""
@@ -118,7 +134,9 @@ class SearchStage:
         self._strategy.grow(self.candidates, wanted=wanted)
 
     def _take_wishes(self) -> None:
-        """Do what people have asked for since the last round."""
+        """Do what people have asked for since the last round; after a stop it waits until the search goes on."""
+        if self._proving:
+            return
         for told in self._past.wishes(self._searching.turn):
             wish = read_wish(told)
             self._grant_more(wish, ended=False) if isinstance(wish, int) else self._grant(wish)

@@ -62,6 +62,7 @@ class MiproStrategy:
         self._plan = self._run()
         self._work: Work | None = next(self._plan, None)
         self._given = False  # whether the work is under way
+        self._held: tuple[Generator[Work, float | None, None], Work | None, Choice | None]
 
     @property
     def over(self) -> bool:
@@ -98,6 +99,34 @@ class MiproStrategy:
             self._book(leader, score)
 
     @property
+    def unproven(self) -> tuple[Choice, tuple[int, ...]] | None:
+        leader, best = self._leader(), self._known.get(self._best())
+        if leader is None or best is None or not best.full:
+            return None
+        known = self._known[leader]
+        if _mean(known.means) <= _mean(list(best.scores.values())):
+            return None
+        return leader, tuple(example for example in range(self._schedule.examples) if example not in known.scores)
+
+    def prove(self, on: bool) -> None:
+        """After it the leader counts as before, with more scores known: the search takes the way that it would have."""
+        if on:
+            self._held = self._plan, self._work, self._leader()
+            self._plan = self._proof()
+            self._work = next(self._plan, None)
+        else:
+            self._plan, self._work, leader = self._held
+            if leader is not None:
+                self._known[leader].full = False
+            if self._work is not None:
+                self._work = self._rest(self._work, self._known[self._work.choice].scores)
+        self._given = False
+
+    def _proof(self) -> Generator[Work, float | None, None]:
+        if (found := self.unproven) is not None:
+            yield self._trial("full", found[0], tuple(range(self._schedule.examples)))
+
+    @property
     def wants(self) -> bool:
         return False
 
@@ -113,9 +142,12 @@ class MiproStrategy:
     def keep(self, work: Work, scores: Mapping[int, float]) -> float | None:
         self._known[work.choice].scores.update(scores)
         if self._work is not None:
-            self._work = replace(self._work, new=tuple(e for e in work.new if e not in scores))
+            self._work = self._rest(self._work, scores)
         self._given = False
         return None
+
+    def _rest(self, work: Work, known: Mapping[int, float]) -> Work:
+        return replace(work, new=tuple(example for example in work.new if example not in known))
 
     def extend(self, num_trials: int) -> None:
         self._wanted += num_trials

@@ -36,6 +36,7 @@ LAYERS = [
     [
         "control",
         "elsewhere",
+        "threads",
         "pool",
         "budget",
         "scoring",

@@ -16,6 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from programs import fake, metric, reply, rows
 
 import mipro_nb as mn
+from mipro_nb import events as ev
 from mipro_nb.errors import ConfigError
 from mipro_nb.notebook import feed as feeds
 from mipro_nb.notebook import view as views
@@ -183,6 +184,31 @@ def test_stop_pause_and_go_on():
     ended(view)
     assert view._status["state"] == "stopped"
     assert view.run.history.reason == "stopped: as asked"
+
+
+def test_the_second_click_on_stop_ends_the_evaluation_of_the_best():
+    gate = Gate(120)
+    view = optimize(gate, num_trials=40)
+    assert gate.reached.wait(PATIENCE)
+    click(view, do="stop")
+    until(lambda: view._status["state"] == "stopping")
+    assert view._status["again"] is False
+    shown = []
+
+    def hold(event):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            gate.open.clear()
+            until(lambda: view._status["again"])
+            shown.append(view._status["reason"])
+            click(view, do="stop")
+            gate.open.set()
+
+    view.run.listen(hold)
+    gate.open.set()
+    ended(view)
+    assert shown == ["evaluating the best so far; stop again to end at once"]
+    assert view._status["state"] == "stopped"
+    assert view._status["notes"][-1] == "the best so far isn't fully evaluated: it was stopped again."
 
 
 def test_start_is_asked_for():

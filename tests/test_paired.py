@@ -451,3 +451,43 @@ def test_a_search_that_must_conclude_asks_for_what_it_owes_and_no_more(rounds, l
     assert not [pair for pair in ended.asked if before.asked[pair]], "nothing is run twice"
     search.extend(8)
     assert play(search, noisy).evaluations > 0 or search.wants, "an extension takes it back"
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rounds", [2, 5, 9])
+def test_a_search_that_must_prove_its_best_asks_for_nothing_else_and_goes_on_afterwards(rounds, rule):
+    search = strategy(rule=rule)
+    before = play(search, noisy, most=rounds)
+    best, lacking = search.unproven or (leader(search), ())
+    search.prove(True)
+    proof = play(search, noisy)
+    assert proof.choices[:1] == ([best] if lacking else [])
+    assert proof.evaluations <= 2 * EXAMPLES
+    assert search.unproven is None
+    search.prove(False)
+    proven = leader(search)
+    assert len(before.examples(proven) | proof.examples(proven)) == EXAMPLES
+    rest = play(search, noisy)
+    assert search.over
+    assert rest.evaluations > 0
+    assert before.evaluations + proof.evaluations + rest.evaluations <= 400
+    assert not [pair for pair in proof.asked if before.asked[pair]], "nothing is run twice"
+
+
+def test_a_search_that_knows_nothing_has_nothing_to_prove():
+    search = strategy()
+    assert search.unproven is None
+    search.prove(True)
+    assert search.ask() == ()
+    search.prove(False)
+    assert search.ask()
+
+
+def test_a_proof_that_is_cut_off_is_kept_and_the_search_goes_on():
+    search = strategy()
+    play(search, noisy, most=4)
+    search.prove(True)
+    cut = play(search, noisy, most=1)
+    search.prove(False)
+    assert not [pair for pair in play(search, noisy).asked if cut.asked[pair] and pair[1] not in cut.examples(pair[0])]
+    assert search.over

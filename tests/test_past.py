@@ -26,6 +26,41 @@ def test_a_result_is_given_with_all_that_was_told_of_it():
     assert result.told == (USED, note, found)
 
 
+SETTLING = ev.Noted(ev.SETTLING, "the best is evaluated", at=5.0)
+BEST = (ev.TrialStarted(2, "full", (2,), (0,), 8, 8, at=5.5), ev.LMUsed("search", ev.Usage(1), at=6.0))
+
+
+def test_what_a_stopped_run_told_of_its_best_is_an_answer_and_told_anew():
+    past = log(
+        USED, scored(1.0), SETTLING, *BEST, scored(0.5, trial=2, at=7.0), ev.RunFinished("stopped: enough", at=8.0)
+    )
+    best = Choice((2,), (0,))
+    assert past.has(False, best, 5)
+    result = past.result(False, best, 5)
+    assert result.score == 0.5
+    assert [type(event) for event in result.told] == [ev.LMUsed, ev.ExampleScored]
+    assert not any(past.holds(event) for event in result.told)
+    assert past.retold(BEST[0]) is BEST[0]
+    assert past.retold(ev.TrialStarted(2, "full", (2,), (0,), 8, 8, at=99.0)).at == 99.0
+    assert past.retold(ev.RunFinished("stopped: enough", at=99.0)).at == 8.0
+    assert past.result(False, best, 5) is None
+
+
+def test_what_was_told_of_the_best_is_the_runs_own_if_it_was_extended_then():
+    more = (ev.RunFinished("stopped: enough", at=8.0), ev.RunExtended(3, 30, at=9.0))
+    past = log(USED, scored(1.0), SETTLING, *BEST, scored(0.5, trial=2, at=7.0), *more)
+    assert all(past.holds(event) for event in past.result(False, Choice((2,), (0,)), 5).told)
+    assert past.retold(ev.TrialStarted(2, "full", (2,), (0,), 8, 8, at=99.0)).at == 5.5
+
+
+def test_what_was_told_anew_counts_and_not_what_was_told_at_the_stop():
+    found = scored(0.5, trial=2, at=7.0)
+    anew = (ev.RunResumed(at=9.0), *BEST, scored(0.25, trial=2, at=10.0))
+    past = log(USED, scored(1.0), SETTLING, *BEST, found, *anew)
+    assert past.result(False, Choice((2,), (0,)), 5).score == 0.25
+    assert past.result(False, Choice((2,), (0,)), 5) is None
+
+
 def test_each_result_is_given_once():
     past = log(USED, scored(1.0))
     assert past.has(False, CHOICE, 5)

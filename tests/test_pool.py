@@ -165,3 +165,22 @@ def test_work_may_begin_anew_after_the_end_of_a_stage():
             pool.map(lambda item: item, range(5))
         pool.again()
         assert pool.map(lambda item: item, range(5)) == [0, 1, 2, 3, 4]
+
+
+def test_calls_in_flight_are_left_alone_when_the_pool_is_abandoned():
+    begun, door, arrived = threading.Barrier(3, timeout=60), threading.Event(), []
+
+    def work(item):
+        begun.wait()
+        return door.wait(60)
+
+    def leave():
+        begun.wait()
+        pool.abandon()
+
+    pool = Pool(2)
+    threading.Thread(target=leave).start()
+    with pytest.raises(Stopped, match="the work was ended"), pool:
+        pool.map(work, range(4), arrived.append)
+    assert (door.is_set(), arrived) == (False, [])
+    door.set()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -23,9 +24,10 @@ from mipro_nb.testing import EventRecorder
 PATIENCE = 60  # seconds, for what should come at once
 
 
-def start(lm=None, program=None, search="paired", **options):
+def start(lm=None, program=None, search="paired", num_threads=None, **options):
     lm = lm or fake()
-    optimizer = mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4, seed=1, search=search)
+    settings = {"num_candidates": 4, "seed": 1, "search": search, "num_threads": num_threads}
+    optimizer = mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, **settings)
     data = {"trainset": rows(20), "valset": rows(30, 20), "minibatch_size": 10, "num_trials": 4, **options}
     return optimizer.start(program or mn.Predict("q -> a"), **data)
 
@@ -91,13 +93,166 @@ def test_stop_keeps_the_best_so_far():
     assert best.to_json() == run.program.to_json()
 
 
+def pressed(after, press=mn.Run.stop, lm=None, **options):
+    """Start a run and do something with it after so many evaluations; return it, ended, with its LM."""
+    seen, lm = [], lm or fake()
+
+    def look(event):
+        seen.append(event) if isinstance(event, ev.ExampleScored) else None
+        if len(seen) == after:
+            seen.append(None)
+            press(run)
+
+    run = start(lm, **{"num_trials": 20, **options}, listeners=[look], requires_permission_to_run=True)
+    run.start()
+    run.result(PATIENCE)
+    return run, lm
+
+
+def proven(run):
+    """On how many examples the best stands, and what was noted of the search."""
+    history = run.history
+    return len(history.scores_of(history.best)), [
+        note.message for note in history.notes if note.stage in ("search", ev.SETTLING)
+    ]
+
+
+def settled(run):
+    """How many evaluations came after the search was stopped, to evaluate its best."""
+    events = list(run.history.events)
+    noted = [n for n, event in enumerate(events) if isinstance(event, ev.Noted) and event.stage == ev.SETTLING]
+    return sum(isinstance(event, ev.ExampleScored) for event in events[noted[0] :]) if noted else 0
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
+@pytest.mark.parametrize("after", [45, 75, 110])
+def test_a_stopped_search_evaluates_its_best_fully(search, after):
+    run, lm = pressed(after, search=search)
+    assert run.history.reason == "stopped: as asked"
+    assert proven(run)[0] == 30
+    assert settled(run) <= 2 * 30
+    assert run.history.usage.calls == lm.calls
+
+
+def test_a_stopped_search_says_that_it_evaluates_its_best_and_how_to_end_it():
+    run, _ = pressed(60, search="mipro")
+    (note,) = proven(run)[1]
+    assert re.fullmatch(r"the best .* on \d+ examples more; stop again to end at once.", note)
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_stop_without_evaluation_ends_at_once(search):
+    run, _ = pressed(60, lambda run: run.stop(evaluate=False), search=search)
+    assert run.history.reason == "stopped: as asked"
+    assert proven(run)[1] == []
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_the_second_stop_ends_the_evaluation_of_the_best(search):
+    states = []
+
+    def again(event):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            states.append((run.status, run.aside))
+            run.stop()
+
+    def press(one):
+        nonlocal run
+        run = one
+        run.listen(again)
+        run.stop()
+
+    run = None
+    ended, _ = pressed(60, press, search=search)
+    assert states == [("stopping", "evaluating the best so far; stop again to end at once")]
+    assert (ended.status, ended.aside) == ("stopped", "")
+    assert settled(ended) == 0
+    assert proven(ended)[1][-1] == "the best so far isn't fully evaluated: it was stopped again."
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_stop_of_a_persons_own_function_evaluates_the_best_too(search):
+    def enough(history):
+        return "enough" if sum(len(trial.scored) for trial in history.trials) >= 60 else None
+
+    run = start(search=search, num_trials=20, stop=enough)
+    run.result(PATIENCE)
+    assert run.history.reason == "stopped: enough"
+    assert proven(run)[0] == 30
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_limit_that_is_nearly_reached_leaves_no_evaluation_of_the_best(search):
+    calls = pressed(60, search=search, num_threads=1)[0].history.usage_by_stage
+    before = sum(calls[stage].calls for stage in ("bootstrap", "propose")) + 60
+    run, lm = pressed(60, search=search, num_threads=1, max_calls=before + 8)
+    if run.history.reason == "stopped: as asked":
+        assert "isn't fully evaluated: max_calls=" in proven(run)[1][-1]
+    assert lm.calls <= before + 8
+
+
+def test_a_stop_with_the_baseline_alone_evaluated_ends_at_once():
+    run, _ = pressed(5, search="mipro")
+    assert settled(run) == 0
+    assert run.history.reason == "stopped: as asked"
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_stopped_search_goes_on_when_extended_as_if_its_best_had_not_been_evaluated(search):
+    run, _ = pressed(60, search=search, num_trials=10)
+    stopped, plan = len(met(run)), run.plan
+    run.extend(3)
+    run.result(PATIENCE)
+    assert run.status == "finished"
+    assert all(trial.finished for trial in run.history.trials)
+    assert len(met(run)) == len(set(met(run))) > stopped, "no combination is run twice on the same example"
+    if search == "paired":
+        assert len(met(run)) <= plan.evaluations + 3 * 10
+    else:
+        assert len([trial for trial in run.history.trials if trial.kind == "minibatch"]) == 13
+
+
+def test_a_run_that_is_extended_while_its_best_is_evaluated_goes_on():
+    def extend(event):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            run.extend(3)
+
+    def press(one):
+        nonlocal run
+        run = one
+        run.listen(extend)
+        run.stop()
+
+    run = None
+    ended, _ = pressed(60, press)
+    ended.wait(PATIENCE)
+    assert ended.status == "finished"
+
+
+def test_a_best_that_cant_be_evaluated_for_an_outage_is_said_and_the_run_ends():
+    def press(one):
+        nonlocal down
+        down = True
+        one.stop()
+
+    def dies(messages):
+        if down:
+            raise LMUnavailable("down")
+        return reply(messages)
+
+    down = False
+    run, _ = pressed(60, press, lm=fake(replies=dies, num_retries=0), num_threads=4)
+    assert run.history.reason == "stopped: as asked"
+    assert "isn't fully evaluated" in proven(run)[1][-1]
+
+
 @pytest.mark.parametrize("after", [0, 5, 45, 70])
 def test_stop_at_any_stage_ends_without_further_calls(after):
     gate = Gate(after)
     lm = fake(replies=gate)
     run = start(lm)
     assert gate.reached.wait(PATIENCE)
-    run.stop()
+    run.stop(evaluate=False)
     until(lambda: run.status == "stopping")
     time.sleep(0.5)  # the run looks for wishes every 0.2 s
     gate.open.set()
@@ -359,10 +514,27 @@ def test_an_interrupt_while_waiting_stops_and_the_second_is_raised():
         threading.Timer(delay, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         run.wait(PATIENCE)
-    assert run.status == "stopping"
-    gate.open.set()
-    assert run.wait(PATIENCE)
+    assert run.wait(PATIENCE), "without its calls in flight"
+    assert not gate.open.is_set()
     assert run.history.reason == "stopped: interrupted"
+    gate.open.set()
+
+
+def test_a_second_interrupt_of_an_await_is_raised_and_leaves_the_calls_in_flight():
+    gate = Gate(60)
+    run = start(fake(replies=gate))
+
+    async def cell():
+        await asyncio.to_thread(gate.reached.wait, PATIENCE)
+        for delay in (0.3, 0.9):
+            asyncio.get_running_loop().call_later(delay, signal.raise_signal, signal.SIGINT)
+        return await run
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(cell())
+    assert run.wait(PATIENCE)
+    assert not gate.open.is_set()
+    gate.open.set()
 
 
 def test_the_settings_of_the_caller_hold_in_the_run():

@@ -57,23 +57,76 @@ def same(first, second):
     )
 
 
+def stopped(where, after, evaluate, settings=None):
+    """Begin, or go on, and stop after so many calls; return how many were made, and how many of them after the stop."""
+    lm, pressed, late = fake(), [], []
+
+    def look(event):
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            late.append(lm.calls)
+        used = run.history.usage
+        if used.calls + used.cached_calls > after and not pressed:
+            pressed.append(True)
+            run.stop(evaluate=evaluate)
+
+    with mn.context(lm=lm, progress=False):
+        options = {**DATA, "run_dir": where, "listeners": [look], "requires_permission_to_run": True}
+        run = mn.MIPROv2(metric, **{"seed": 2, **(settings or {})}).start(mn.Predict("q -> a"), **options)
+    run.start()
+    run.result(PATIENCE)
+    return lm.calls, lm.calls - late[0] if late else 0
+
+
+def settled(where):
+    """How many evaluations a log tells that came after stops, of what was best then."""
+    count, counts = 0, False
+    for event in mn.History.read(where).events:
+        if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+            counts = True
+        elif isinstance(event, ev.RunFinished | ev.RunResumed):
+            counts = False
+        count += counts and isinstance(event, ev.ExampleScored)
+    return count
+
+
 @pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path, search, seed):
+@pytest.mark.parametrize(("seed", "evaluate"), [(0, False), (1, False), (0, True), (1, True)])
+def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path, search, seed, evaluate):
     settings = {"search": search}
     best, history, lm = compiled(tmp_path / "calm", settings=settings)
-    rng, paid = random.Random(seed), 0
+    rng, paid, most = random.Random(seed), 0, lm.calls
     for _ in range(4):
-        _, _, one = compiled(tmp_path / "torn", rng.randint(0, lm.calls), settings=settings)
-        paid += one.calls
+        calls, after = stopped(tmp_path / "torn", rng.randint(0, lm.calls), evaluate, settings)
+        paid, most = paid + calls, most + after
     again, resumed, last = compiled(tmp_path / "torn", settings=settings)
     assert same((again, resumed), (best, history))
-    assert paid + last.calls == lm.calls
+    assert lm.calls <= paid + last.calls <= most
     read = mn.History.read(tmp_path / "torn")
-    assert read.usage == history.usage
+    assert read.usage.calls == paid + last.calls
+    assert read.usage == resumed.usage
+    assert read.best.choice == history.best.choice
     assert read.verdict == history.verdict
     apart = ["best_so_far"]  # hangs on when the search last said what it believes
     assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_run_that_was_killed_while_it_evaluated_its_best_goes_on(tmp_path, search):
+    settings = {"search": search}
+    best, history, lm = compiled(tmp_path / "calm", settings=settings)
+    calls, after = stopped(tmp_path / "torn", 230, True, settings)
+    assert after > 10
+    log = tmp_path / "torn" / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    (place,) = (n for n, line in enumerate(lines) if b'"stage": "stopping"' in line)
+    log.write_bytes(b"".join(lines[: place + 12]))
+    again, resumed, last = compiled(tmp_path / "torn", settings=settings)
+    assert same((again, resumed), (best, history))
+    assert calls + last.calls <= lm.calls + after
+    read = mn.History.read(tmp_path / "torn")
+    assert read.usage == resumed.usage
+    assert read.best.choice == history.best.choice
+    assert read.baseline.examples == history.baseline.examples
 
 
 def test_a_finished_run_that_is_compiled_again_costs_nothing(tmp_path):
@@ -422,6 +475,23 @@ print("done", flush=True)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_a_run_that_is_stopped_at_twenty_moments_loses_nothing(tmp_path, search):
+    settings = {"search": search}
+    best, history, lm = compiled(tmp_path / "calm", settings=settings)
+    rng, paid, most = random.Random(9), 0, lm.calls
+    for number in range(20):
+        calls, after = stopped(tmp_path / "torn", rng.randint(0, lm.calls), number % 2 == 0, settings)
+        paid, most = paid + calls, most + after
+    again, resumed, last = compiled(tmp_path / "torn", settings=settings)
+    assert same((again, resumed), (best, history))
+    assert paid + last.calls <= most
+    read = mn.History.read(tmp_path / "torn")
+    assert read.best.choice == history.best.choice
+    assert read.usage == resumed.usage
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, how):
     tests, paid = str(Path(__file__).parent), tmp_path / "paid"
@@ -443,4 +513,5 @@ def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, how):
     again, resumed, last = compiled(tmp_path / "torn")
     assert kills > 10
     assert same((again, resumed), (best, history))
-    assert paid.stat().st_size + last.calls <= lm.calls + 16 * kills
+    most = lm.calls + 16 * kills + settled(tmp_path / "torn")  # an interrupt is a stop: it evaluates the best
+    assert paid.stat().st_size + last.calls <= most

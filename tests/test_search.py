@@ -440,3 +440,35 @@ def test_full_trials_owe_nothing() -> None:
     strategy.keep(cut, {})
     strategy.conclude()
     assert strategy.ask() == ()
+
+
+@pytest.mark.parametrize("given", [2, 3, 4, 6, 9])
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_a_search_that_has_proven_its_best_takes_the_way_that_it_would_have(given: int, cut_off: bool) -> None:
+    calm = run(MiproStrategy(candidates([4], [4]), schedule(12), 0), by_index)
+    strategy = MiproStrategy(candidates([4], [4]), schedule(12), 0)
+    for _ in range(given):
+        (work,) = strategy.ask()
+        strategy.tell(work, {example: by_index(work.choice, example) for example in work.new})
+    (cut,) = strategy.ask()
+    strategy.keep(cut, {example: by_index(cut.choice, example) for example in cut.new[:2]})
+    found = strategy.unproven
+    strategy.prove(True)
+    if cut_off and found is not None:
+        (part,) = strategy.ask()
+        strategy.keep(part, {example: by_index(part.choice, example) for example in part.new[:3]})
+    else:
+        proof = run(strategy, by_index)
+        assert [(work.kind, work.choice) for work, _ in proof] == ([("full", found[0])] if found else [])
+        assert found is None or proof[0][0].new == found[1]
+    strategy.prove(False)
+    rest = run(strategy, by_index)
+    assert [(w.kind, w.choice, mean) for w, mean in rest] == [(w.kind, w.choice, mean) for w, mean in calm[given:]]
+
+
+def test_a_best_that_was_evaluated_fully_needs_no_proof() -> None:
+    strategy = MiproStrategy(candidates([4], [4]), schedule(12), 0)
+    assert strategy.unproven is None
+    run(strategy, by_index)
+    strategy.prove(True)
+    assert [work for work, _ in run(strategy, by_index) if work.kind != "full"] == []

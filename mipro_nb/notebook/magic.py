@@ -116,7 +116,7 @@ class MiproMagics(Magics):
             self.book.follow(spec.into, cast(mipro_nb.Run, view.run))
         except BaseException:
             if view is not None:
-                view.run.stop("the cell failed")  # no name leads to it: nobody else could
+                view.run.stop("the cell failed", evaluate=False)  # no name leads to it: nobody else could
             raise
         print(f"{said}\n{spec.into} is the best program so far, at any time; {spec.into}_run is the run.")
         if before is not None:

@@ -24,7 +24,10 @@ MISSING = object()
 BETTER = (ev.TrialFinished, ev.PosteriorUpdated, ev.RunFinished)  # after which another program may be the best
 COLUMNS = ("#", "name", "program", "status", "best", "baseline", "trials", "cost")
 ASKED = {  # command: statuses of the runs that can be meant, what is told
-    "stop": (("running", "paused", "stopping", "waiting"), "stopping; the best so far is kept."),
+    "stop": (
+        ("running", "paused", "stopping", "waiting"),
+        "stopping; the best so far is kept. Once more ends it at once.",
+    ),
     "pause": (("running",), "paused; %mipro unpause goes on."),
     "unpause": (("paused",), "goes on."),
 }

@@ -174,7 +174,7 @@ class RunView(Part):
         self._freeze(None, ending=True)
 
     def _shut_down(self) -> None:
-        self.run.stop("the kernel was shut down")
+        self.run.stop("the kernel was shut down", evaluate=False)
         self.freeze("stopped" if self.run.status == "stopping" else None)
 
     def _heard(self, part: Part, content: Any) -> None:
@@ -278,5 +278,5 @@ def optimize(program: Module, *, metric: Metric, trainset: Sequence[Example], **
     try:
         return view_of(run)
     except BaseException:  # an interrupt, most likely: nobody would have a hold of the run
-        run.stop("its view could not be made")
+        run.stop("its view could not be made", evaluate=False)
         raise

@@ -72,6 +72,7 @@ def status(source: Source, now: float, beat: int) -> dict[str, Any]:
         "predictors": list(started.predictors) if started else [],
         "state": state,
         "reason": "; ".join(filter(None, (source.aside, _reason(history, state)))),
+        "again": state == "stopping" and bool(source.aside),  # whether to stop again says more
         "error": f"{type(source.error).__name__}: {source.error}" if source.error is not None else "",
         "plan": str(source.plan) if state == "waiting" and source.plan is not None else "",
         "stage": history.stage or "",

@@ -80,14 +80,14 @@ function buttons(session) {
   let shown = null;
   function refresh(status, again = false) {
     const { state } = status;
-    const print = `${state} ${Boolean(status.extendable)}`;
+    const print = `${state} ${Boolean(status.extendable)} ${Boolean(status.again)}`;
     if (print === shown && !again) return; // a pressed button keeps its "Pausing…" until the state changes
     shown = print;
     const focused = node.contains(document.activeElement) ? document.activeElement : null;
     const over = state === "finished" || state === "stopped" || state === "failed";
-    for (const [one, label] of [[start, "Start"], [pause, state === "paused" ? "Go on" : "Pause"], [stop, state === "stopping" ? "Stopping…" : "Stop and keep the best"], [extend, "Extend"]]) {
+    for (const [one, label] of [[start, "Start"], [pause, state === "paused" ? "Go on" : "Pause"], [stop, state !== "stopping" ? "Stop and keep the best" : status.again ? "End now" : "Stopping…"], [extend, "Extend"]]) {
       setText(one.querySelector("span"), label);
-      attr(one, "aria-disabled", one === stop && state === "stopping" ? "true" : null);
+      attr(one, "aria-disabled", one === stop && state === "stopping" && !status.again ? "true" : null);
     }
     setIcon(pause.querySelector("svg"), state === "paused" ? "run" : "pause");
     attr(pause, "class", `mipro-button ${state === "paused" ? "mipro-primary" : ""}`.trim());
