@@ -33,6 +33,7 @@ COVER = 0.35  # share of the evaluations that may go to a first look at every ca
 REFIT = 1.2  # growth of the evidence after which the model's scales are fitted anew
 TOPS = 8  # among many combinations: the neighbours of so many of the best are looked at, one part another
 DRAWS = 200  # Thompson samples for a round, at most
+FAR, SURE = 0.2, 2.0  # a combination is far from the leader: so much worse, by so many standard errors
 ROUNDS_OVER = (0.15, 0.75)  # between these shares of the evaluations later proposals are asked for
 
 
@@ -67,6 +68,8 @@ class PairedStrategy:
         self._proof: int | None = None  # evaluations left to prove the leader with, while nothing else is asked for
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
+        self._near_scales: Sequence[Scales] = ()
+        self._near_fitted = 0
         self._model: Posterior | None = None
         self._tried: list[Choice] = []
 
@@ -160,9 +163,10 @@ class PairedStrategy:
     def believed(self) -> PosteriorUpdated | None:
         if not self._tried_any:
             return None
-        leader, model = self._leader(), self._posterior()
+        leader = self._leader()
+        models = self._posterior(), self._near(leader)
         tried = list(filter(self._space.allowed, self._tried))
-        return summary(self._space.candidates, leader, model, tried, self._limits, self._results.total)
+        return summary(self._space.candidates, leader, *models, tried, self._limits, self._results.total)
 
     # what comes next
 
@@ -300,6 +304,10 @@ class PairedStrategy:
         return self._space.candidates.baseline
 
     @property
+    def _demos(self) -> bool:
+        return bool(self._space.candidates.demos)
+
+    @property
     def _tried_any(self) -> bool:
         return self._results.total > 0
 
@@ -310,8 +318,28 @@ class PairedStrategy:
         """The model of all that is known; its scales change only between rounds, whoever looks when."""
         if self._model is None:
             self._tried, rows, scores, seen = self._results.arrays()
-            self._model = Posterior(rows, scores, seen, bool(self._space.candidates.demos), self._scales)
+            self._model = Posterior(rows, scores, seen, self._demos, self._scales)
         return self._model
+
+    def _near(self, leader: Choice) -> Posterior:
+        """The model of the combinations near to the leader, and of the baseline, to say what these two score.
+
+        How far off the others are says nothing of how much these differ: taken for that, it makes the leader's luck
+        look like its worth.
+        """
+        tried, rows, scores, seen = self._results.arrays()
+        outlook = self._posterior().outlook(np.vstack([rows, row_of(leader)]))
+        highest = outlook.mean + SURE * np.sqrt(outlook.variance)
+        near = [n for n, one in enumerate(tried) if one == self._baseline or highest[n] >= outlook.mean[-1] - FAR]
+        if len(near) == len(tried):
+            return self._posterior()
+        met = seen[near].any(axis=0)
+        total = self._results.total
+        if total > REFIT * self._near_fitted or self._spent >= self._budget:
+            self._near_scales, self._near_fitted = (), total
+        model = Posterior(rows[near], scores[near][:, met], seen[near][:, met], self._demos, self._near_scales)
+        self._near_scales = model.scales
+        return model
 
     def _refit(self) -> None:
         """Fit the scales anew, if there is much more evidence than last time."""

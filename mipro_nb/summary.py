@@ -41,15 +41,26 @@ def neighbours(candidates: Candidates, choice: Choice) -> Iterator[Choice]:
 
 
 def summary(
-    candidates: Candidates, leader: Choice, model: Posterior, tried: Sequence[Choice], limits: Limits, evaluations: int
+    candidates: Candidates,
+    leader: Choice,
+    model: Posterior,
+    near: Posterior,
+    tried: Sequence[Choice],
+    limits: Limits,
+    evaluations: int,
 ) -> PosteriorUpdated:
-    """Return the event that tells what is believed."""
+    """Return the event that tells what is believed.
+
+    Args:
+        near: the model that says what leader and baseline score; what a part adds is by ``model``.
+    """
     baseline = candidates.baseline
     halves = [Choice(leader.instructions, baseline.demos), Choice(baseline.instructions, leader.demos)]
-    all_parts = list(parts(candidates))
-    rows = [leader, baseline, *halves, *(swapped(leader, *part) for part in all_parts)]
-    belief = model.believed(np.array([row_of(choice) for choice in rows], dtype=int))
+    belief = _believed(near, [leader, baseline, *halves])
     gain, error = _contrast(belief, 0, 1)
+    all_parts = list(parts(candidates))
+    apart = _believed(model, [*(swapped(leader, *part) for part in all_parts), leader])
+    of_parts = replace(apart, mean=apart.mean + belief.mean[0] - apart.mean[-1])
     return PosteriorUpdated(
         leader.instructions,
         leader.demos,
@@ -57,10 +68,14 @@ def summary(
         _score(belief, 1),
         {**_around(gain, error), "better": _above_zero(gain, error)},
         _sources(belief, leader, baseline),
-        tuple(_candidate(belief, all_parts, number, baseline) for number in range(len(all_parts))),
+        tuple(_candidate(of_parts, all_parts, number, baseline) for number in range(len(all_parts))),
         _simplest(candidates, leader, model, tried, limits),
         evaluations,
     )
+
+
+def _believed(model: Posterior, rows: Sequence[Choice]) -> Belief:
+    return model.believed(np.array([row_of(choice) for choice in rows], dtype=int))
 
 
 def _contrast(belief: Belief, one: int, other: int) -> tuple[float, float]:
@@ -102,9 +117,8 @@ def _sources(belief: Belief, leader: Choice, baseline: Choice) -> dict[str, dict
 def _candidate(belief: Belief, all_parts: Sequence[tuple[int, str, int]], number: int, given: Choice) -> dict[str, Any]:
     place, kind, index = all_parts[number]
     own = (given.instructions if kind == "instruction" else given.demos)[place]
-    first = 4  # behind leader, baseline and halves
-    gain, error = _contrast(belief, first + number, first + all_parts.index((place, kind, own)))
-    score = _score(belief, first + number)
+    gain, error = _contrast(belief, number, all_parts.index((place, kind, own)))
+    score = _score(belief, number)
     return {"place": place, "kind": kind, "index": index, **score, "gain": gain, "error": error}
 
 
@@ -118,7 +132,7 @@ def _simplest(
     if not shorter:
         return {}
     rows = [leader, *(tried[place] for _, place in shorter)]
-    belief = model.believed(np.array([row_of(choice) for choice in rows], dtype=int))
+    belief = _believed(model, rows)
     for tokens, number in sorted((tokens, number) for number, (tokens, _) in enumerate(shorter, 1)):
         loss, error = _contrast(belief, 0, number)
         if loss <= BEARABLE and loss - Z * error <= 0:
