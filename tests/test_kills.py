@@ -1,0 +1,107 @@
+"""Runs that are killed, interrupted or stopped at random moments, and resumed: they end as if undisturbed."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from loopback import Loopback
+from test_rundir import same
+from warm import PATIENCE, THREADS, Warm, begin, compile_, lm_of, slow
+
+KILLS = 20
+
+forked = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes can't be forked here")
+
+
+@pytest.fixture
+def server():
+    with Loopback(slow) as server:
+        lm_of(server.url)("Hello")  # else litellm makes several clients at once, and forgets all but one
+        server.requests.clear()
+        yield server
+        hung_up()
+
+
+def hung_up():
+    """Close the idle connections that litellm keeps for all who use it in this process."""
+    import litellm
+    import openai
+
+    clients = litellm.in_memory_llm_clients_cache
+    for client in list(clients.cache_dict.values()):
+        if isinstance(client, openai.OpenAI):
+            client.close()
+    clients.flush_cache()
+
+
+def kept(where):
+    """Count the answers in a run's journal."""
+    path = where / "answers.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return sum(line.startswith(b'{"key"') and line.endswith(b"}\n") for line in lines)
+
+
+def undisturbed(where, server):
+    """Run in calm; return what it found, and how many calls it made."""
+    calm, calls = compile_(where, server.url), len(server.requests)
+    server.requests.clear()
+    return calm, calls
+
+
+def moments(seed, kills, calls, made, where):
+    """Draw, one after the other, after how many calls to cut a run off, so that all kills go over the whole of it."""
+    rng = random.Random(seed)
+    for left in range(kills, 0, -1):
+        yield made() + rng.randint(1, max(1, 2 * (calls - kept(where) - left * THREADS) // (left + 1)))
+
+
+@forked
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, how):
+    where, paid = tmp_path / "torn", tmp_path / "paid"
+    calm = compile_(tmp_path / "calm")
+    calls = kept(tmp_path / "calm")
+    paid.touch()
+    with Warm() as warm:
+        for wanted in moments(int(how), 5, calls, lambda: paid.stat().st_size, where):
+            child = warm.begin(run_dir=where, paid=paid)
+            assert child.until(lambda: paid.stat().st_size >= wanted)  # noqa: B023
+            child.kill(how)
+    assert same(compile_(where, paid=str(paid)), calm)
+    assert kept(where) == calls, "what was answered wasn't paid for again"
+    assert 0 <= paid.stat().st_size - calls <= (THREADS * 5 if how == signal.SIGKILL else 0)
+
+
+@pytest.mark.slow
+@forked
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_twenty_kills_of_a_process_that_pays_a_server(tmp_path, server, how):
+    where = tmp_path / "torn"
+    calm, calls = undisturbed(tmp_path / "calm", server)
+    with Warm("litellm") as warm:
+        for wanted in moments(int(how), KILLS, calls, lambda: len(server.requests), where):
+            child = warm.begin(run_dir=where, url=server.url)
+            assert child.until(lambda: len(server.requests) >= wanted), "the run goes on"  # noqa: B023
+            child.kill(how)
+    assert same(compile_(where, server.url), calm)
+    assert kept(where) == calls, "what was answered wasn't paid for again"
+    lost = len(server.requests) - calls  # in flight at the kills: their answers never came
+    assert 0 <= lost <= (THREADS * KILLS if how == signal.SIGKILL else 0)
+
+
+@pytest.mark.slow
+def test_twenty_stops_of_a_run_that_pays_a_server(tmp_path, server):
+    calm, calls = undisturbed(tmp_path / "calm", server)
+    for wanted in moments(0, KILLS, calls, lambda: len(server.requests), tmp_path / "torn"):
+        run = begin(tmp_path / "torn", server.url)
+        deadline = time.monotonic() + PATIENCE
+        while len(server.requests) < wanted:
+            assert time.monotonic() < deadline
+            assert run.status == "running", "the run goes on"
+            time.sleep(0.001)
+        run.stop()
+        run.result(PATIENCE)
+    assert same(compile_(tmp_path / "torn", server.url), calm)
+    assert len(server.requests) == calls
