@@ -11,12 +11,12 @@ from pathlib import Path
 
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
-from mipro_nb.budget import OutOfBudget
+from mipro_nb.budget import Amount, OutOfBudget
 from mipro_nb.control import Control
 from mipro_nb.errors import ConfigError, LMError, LoadError, TooManyErrors, WorkersLost
 from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
-from mipro_nb.funds import Funds, budget_of
+from mipro_nb.funds import Funds, budget_of, doubt, doubt_told
 from mipro_nb.gate import Gate
 from mipro_nb.history import History
 from mipro_nb.jobrecord import memory_of, record_of
@@ -56,6 +56,7 @@ class Execution:
         self._judged: list[Choice] = []
         self._gate: Gate | None = None
         self._paused = (False, "")  # and the reason
+        self._doubt = ""  # to be told of, once a resumed run is further than before
         self._reached: str | None = None  # why a stage was cut short, so that later ones can be paid for
         self._rng = copy.copy(job.rng)  # a job may be run again
         self._home: RunDirectory | None = None
@@ -64,9 +65,9 @@ class Execution:
         self._spend()
         self.emit = Retelling([self.history, self._fund, *listeners])
 
-    def _spend(self, before: ev.Usage | None = None, seconds: float = 0.0) -> None:
+    def _spend(self, before: ev.Usage | None = None, doubtful: Amount | None = None, seconds: float = 0.0) -> None:
         """Set up the limits, of which a resumed run has used a part before."""
-        self._budget = budget_of(self.job.options, before, seconds)
+        self._budget = budget_of(self.job.options, before, doubtful, seconds)
         self._funds = Funds(self.job, self.history, self._budget)
 
     def _fund(self, event: ev.Event) -> None:
@@ -101,7 +102,10 @@ class Execution:
             return
         try:
             self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
-            self._spend(self._home.journal.spent, self._past.seconds)
+            journal = self._home.journal
+            doubtful = doubt(journal.doubtful)
+            self._spend(journal.spent, doubtful, self._past.seconds)
+            self._doubt = doubt_told(doubtful) if doubtful.calls else ""
         except BaseException:
             self._home.release()
             raise
@@ -201,7 +205,9 @@ class Execution:
     def _traffic(self, pool: Pool) -> Traffic:
         """What stands between the run and its LMs; the gate first, so that nothing is reserved while a call waits."""
         self._gate = Gate(self.job.num_threads, self.job.options.max_outage, pool.tell)
-        return Traffic((self._gate, self._budget), self._home.journal if self._home is not None else None)
+        journal = self._home.journal if self._home is not None else None
+        self._budget.ledger = journal
+        return Traffic((self._gate, self._budget), journal)
 
     @property
     def outage(self) -> str:
@@ -265,6 +271,10 @@ class Execution:
             if self._stage is not None and found is not None and found != self._saved:
                 self._saved = found
                 self._save(self._stage.best())
+        if self._doubt and self._past.left_behind:
+            doubt, self._doubt = self._doubt, ""
+            if doubt not in (note.message for note in self.history.notes):
+                self.emit(ev.Noted("run", doubt))
         for complaint in self._home.complaints():
             self.remarks.append(f"{complaint} What came since then can't be resumed.")
             self.emit(ev.Noted("run", self.remarks[-1]))

@@ -7,8 +7,11 @@ import time
 
 import pytest
 from loopback import Loopback
+from programs import reply
 from test_rundir import same
 from warm import PATIENCE, THREADS, Warm, begin, compile_, lm_of, slow
+
+import mipro_nb as mn
 
 KILLS = 20
 
@@ -105,3 +108,61 @@ def test_twenty_stops_of_a_run_that_pays_a_server(tmp_path, server):
         run.result(PATIENCE)
     assert same(compile_(tmp_path / "torn", server.url), calm)
     assert len(server.requests) == calls
+
+
+def cut_off_within_a_limit(where, warm, wanted_after, made, **options):
+    """Kill a run with a limit as often as it takes until it has ended by itself; return how often that was."""
+    for kills, more in enumerate(wanted_after):
+        wanted = made() + more
+        child = warm.begin(run_dir=where, **options)
+        if not child.until(lambda: made() >= wanted):  # noqa: B023
+            return kills
+        child.kill(signal.SIGKILL)
+    raise AssertionError("no end")
+
+
+@forked
+@pytest.mark.parametrize("limit", [{"max_calls": 200}, {"max_cost": 2.0}])
+def test_what_was_in_flight_when_a_process_was_killed_counts_against_the_limits(tmp_path, limit):
+    where, paid, rng = tmp_path / "torn", tmp_path / "paid", random.Random(5)
+    paid.touch()
+    draws = iter(lambda: rng.randint(15, 45), None)
+    with Warm() as warm:
+        made = lambda: paid.stat().st_size  # noqa: E731
+        kills = cut_off_within_a_limit(where, warm, draws, made, paid=str(paid), **limit)
+    assert kills >= 3
+    assert paid.stat().st_size > kept(where), "some answers were lost"
+    assert paid.stat().st_size <= 200
+    best, history = compile_(where, paid=str(paid), **limit)
+    assert history.reason.startswith(f"stopped: {next(iter(limit))}=")
+    assert best.predictors
+    assert paid.stat().st_size <= 200
+    told = [
+        note.message for note in mn.History.read(where).notes if "in flight when the run was cut off" in note.message
+    ]
+    assert told
+    assert all(f"up to ${0.01 * int(note.split()[0]):,.4f} may have been billed for that" in note for note in told)
+
+
+@forked
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_server_never_bills_more_than_the_limit_however_often_the_process_is_killed(tmp_path, server, seed):
+    undisturbed(tmp_path / "calm", server)
+    whole, rng = mn.History.read(tmp_path / "calm").usage.cost, random.Random(seed)
+    most = rng.uniform(0.3, 1.0) * whole
+    draws = iter(lambda: rng.randint(5, 25), None)
+    with Warm("litellm") as warm:
+        made = lambda: len(server.requests)  # noqa: E731
+        kills = cut_off_within_a_limit(tmp_path / "torn", warm, draws, made, url=server.url, max_cost=most)
+    assert kills >= 2
+    assert bill(server) <= most
+    assert bill(server) > mn.History.read(tmp_path / "torn").usage.cost, "some answers were lost"
+
+
+def bill(server):
+    """Return what a server has been asked for, in US dollars; a token is a word."""
+    prompt, completion = lm_of(server.url).prices()
+    texts = [(request.body["messages"], reply(request.body["messages"])) for request in server.requests]
+    asked = sum(len(message["content"].split()) for messages, _ in texts for message in messages)
+    return prompt * asked + completion * sum(len(text.split()) for _, text in texts)
