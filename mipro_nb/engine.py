@@ -191,15 +191,15 @@ class Execution:
         self._budget.rest()
         if self._past.ahead or (self._past.started is not None and not self._past.left_behind):
             return  # what was paid for isn't all told yet
-        paid, told = self._budget.paid, self.history.usage
-        if paid.calls > told.calls:
-            known = paid.cost is not None and told.cost is not None
-            prompt, completion = (
-                paid.prompt_tokens - told.prompt_tokens,
-                paid.completion_tokens - told.completion_tokens,
-            )
-            cost = max(0.0, (paid.cost or 0.0) - (told.cost or 0.0)) if known else None
-            missing = ev.Usage(paid.calls - told.calls, 0, max(0, prompt), max(0, completion), cost)
+        # what the log tells of and this time wasn't asked for, such as the end that a limit had brought on
+        logged = _more(self._past.usage, self._past.retold_usage)
+        if logged.calls and self._budget.paid.calls > self.history.usage.calls:
+            known = ev.LMUsed(ev.CUT_OFF, logged)
+            self._past.own(known)
+            self._past.retold_usage = self._past.usage
+            self.emit(known)
+        missing = _more(self._budget.paid, self.history.usage)
+        if missing.calls:
             self.emit(ev.LMUsed(ev.CUT_OFF, missing))
 
     def _traffic(self, pool: Pool) -> Traffic:
@@ -396,3 +396,10 @@ class Execution:
             with contextlib.suppress(LoadError):
                 return self.job.student.deepcopy().load(self._home.path / PROGRAM)
         return self._stage.best() if self._stage is not None else self.job.student.deepcopy()
+
+
+def _more(whole: ev.Usage, part: ev.Usage) -> ev.Usage:
+    """Return what the whole is more than a part of it; cached calls aside."""
+    prompt, completion = whole.prompt_tokens - part.prompt_tokens, whole.completion_tokens - part.completion_tokens
+    cost = None if whole.cost is None or part.cost is None else max(0.0, whole.cost - part.cost)
+    return ev.Usage(max(0, whole.calls - part.calls), 0, max(0, prompt), max(0, completion), cost)

@@ -257,6 +257,16 @@ def test_the_log_of_a_run_that_is_allowed_more_shows_no_trial_as_another(tmp_pat
     assert read.verdict == history.verdict is not None
 
 
+@pytest.mark.parametrize("most", [60, 200])
+def test_a_run_that_is_allowed_more_tells_what_both_sittings_have_paid_and_no_more(tmp_path, most):
+    _, _, first = compiled(tmp_path, max_calls=most)
+    _, history, second = compiled(tmp_path, max_calls=5000)
+    assert history.usage.calls == mn.History.read(tmp_path).usage.calls == first.calls + second.calls
+    _, _, third = compiled(tmp_path, max_calls=5000)
+    assert third.calls == 0
+    assert mn.History.read(tmp_path).usage.calls == first.calls + second.calls
+
+
 def test_a_directory_that_a_run_holds_is_refused(tmp_path):
     begun, door = threading.Event(), threading.Event()
 
