@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 from mipro_nb.errors import ConfigError, LMError, LMUnavailable, UnknownPrompt
 from mipro_nb.events import Usage
@@ -98,6 +98,16 @@ def worst_case(
     return Amount(1, prompt + most, cost)
 
 
+class Ledger(Protocol):
+    """Where it is kept, should the process be killed, what may have been billed: see ``journal.Journal``."""
+
+    def begin(self, tokens: float, cost: float) -> int:
+        """Note that a try is about to be sent, and what it may take at most; return its number."""
+
+    def settle(self, number: int) -> None:
+        """Note that it is known what a try has taken."""
+
+
 class Budget:
     """Stands around every try of a run, see ``mipro_nb.traffic.Guard``, and keeps the run within its limits.
 
@@ -107,15 +117,17 @@ class Budget:
         max_tokens: of prompts and answers together, 1 or more.
         max_seconds: of wall time, pauses included, above 0; no call begins later.
         before: what the run used in earlier sittings, which counts.
+        doubtful: what else may have been billed in them, which counts too.
         seconds: how long these took.
         clock: gives seconds.
 
     Raises:
-        ConfigError: there is a ``max_cost``, and what ``before`` has cost isn't known.
+        ConfigError: there is a limit, and what was used before isn't known.
 
     Attributes:
         limits: what may be used, infinite where there is no limit.
         largest: the largest worst case of a try so far.
+        ledger: told of each try, or None.
     """
 
     def __init__(
@@ -126,6 +138,7 @@ class Budget:
         max_seconds: float | None = None,
         *,
         before: Usage | None = None,
+        doubtful: Amount | None = None,
         seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,10 +146,13 @@ class Budget:
         self.limits = Amount(*(math.inf if most is None else float(most) for most in given))
         self.limited = any(most is not None for most in given)
         self._paid = before if before is not None else Usage()
-        if max_cost is not None and self._paid.cost is None:
-            raise ConfigError(f"max_cost={max_cost:g}: what the run has spent before isn't known; drop max_cost.")
-        self.largest = Amount()
-        self._spent, self._reserved, self._kept = amount_of(self._paid), Amount(), Amount()
+        doubtful = self._within(doubtful or Amount())
+        unknown = Amount(cost=math.inf if self._paid.cost is None else 0.0) + doubtful
+        for name, most, part in zip(NAMES, astuple(self.limits), astuple(unknown), strict=True):
+            if math.isfinite(most) and not math.isfinite(part):
+                raise ConfigError(f"{name}={most:g}: what the run has spent before isn't known; drop {name}.")
+        self.largest, self.ledger = Amount(), cast("Ledger | None", None)
+        self._spent, self._reserved, self._kept = amount_of(self._paid) + doubtful, Amount(), Amount()
         self._purpose = ""
         self._flying = 0
         self._changed = threading.Condition()
@@ -194,19 +210,23 @@ class Budget:
             OutOfBudget: it can't fit any more.
             ConfigError: how much it may use isn't known.
         """
-        need = self._need(attempt)
+        most = self._need(attempt)
+        need = self._within(most)
         self._reserve(need)
-        used = need
+        begun = self.ledger.begin(most.tokens, most.cost) if self.ledger is not None else 0
+        used, settled = need, False
         try:
             yield
-            used = self._answered(attempt, need)
+            used, settled = self._answered(attempt, need), True
         except (LMError, UnknownPrompt) as error:
             doubtful = isinstance(error, LMUnavailable) and error.perhaps_billed
-            used = need if doubtful else Amount()
+            used, settled = (need, False) if doubtful else (Amount(), True)
             if doubtful:
                 self._say_doubtful(attempt.lm, need)
             raise
         finally:
+            if self.ledger is not None and settled:
+                self.ledger.settle(begun)
             with self._changed:
                 self._flying -= 1
                 self._reserved = self._reserved - need if self._flying else Amount()
@@ -214,8 +234,8 @@ class Budget:
                 self._changed.notify_all()
 
     def _need(self, attempt: Attempt) -> Amount:
-        """The worst case of a try, as far as there are limits; larger if the LM has gone beyond it before."""
-        if not self.limited:
+        """The worst case of a try; larger if the LM has gone beyond it before."""
+        if not self.limited and self.ledger is None:
             return Amount()
         most = worst_case(attempt.lm, attempt.messages, attempt.sampling, self._dearest)
         try:
@@ -224,9 +244,12 @@ class Budget:
             raise refuse(error) from None
         times = self._beyond.get(attempt.lm.model, 1.0)
         most = Amount(1, most.tokens * times, most.cost * times)
-        need = most.joined(self.limits, lambda part, limit: part if math.isfinite(limit) else 0.0)
-        self.largest = self.largest.joined(need, max)
-        return need
+        self.largest = self.largest.joined(self._within(most), max)
+        return most
+
+    def _within(self, amount: Amount) -> Amount:
+        """The parts of an amount for which there are limits."""
+        return amount.joined(self.limits, lambda part, limit: part if math.isfinite(limit) else 0.0)
 
     def check(self, lm: LM, most: Amount) -> None:
         """Raise ConfigError where a limit can't be kept, because the worst case of a call isn't known."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from mipro_nb import bootstrap
 from mipro_nb import events as ev
-from mipro_nb.budget import OutOfBudget
+from mipro_nb.budget import Amount, OutOfBudget
 from mipro_nb.control import Control
 from mipro_nb.errors import ConfigError, LMError, LoadError, TooManyErrors, WorkersLost
 from mipro_nb.evaluate import evaluate
 from mipro_nb.flow import Stopped
-from mipro_nb.funds import Funds, budget_of
+from mipro_nb.funds import Funds, budget_of, doubt, doubt_told
 from mipro_nb.gate import Gate
 from mipro_nb.history import History
 from mipro_nb.jobrecord import memory_of, record_of
@@ -61,6 +61,7 @@ class Execution:
         self._paused = (False, "")  # and the reason
         self._pool_now: Pool | None = None
         self.settling = False
+        self._doubt = ""  # to be told of, once a resumed run is further than before
         self._reached: str | None = None  # why a stage was cut short, so that later ones can be paid for
         self._rng = copy.copy(job.rng)  # a job may be run again
         self._home: RunDirectory | None = None
@@ -69,9 +70,9 @@ class Execution:
         self._spend()
         self.emit = Retelling([self.history, self._fund, *listeners])
 
-    def _spend(self, before: ev.Usage | None = None, seconds: float = 0.0) -> None:
+    def _spend(self, before: ev.Usage | None = None, doubtful: Amount | None = None, seconds: float = 0.0) -> None:
         """Set up the limits, of which a resumed run has used a part before."""
-        self._budget = budget_of(self.job.options, before, seconds)
+        self._budget = budget_of(self.job.options, before, doubtful, seconds)
         self._funds = Funds(self.job, self.history, self._budget)
 
     def _fund(self, event: ev.Event) -> None:
@@ -106,7 +107,10 @@ class Execution:
             return
         try:
             self.job = dataclasses.replace(self.job, memory=memory_of(read_record(self._home.path)))
-            self._spend(self._home.journal.spent, self._past.seconds)
+            journal = self._home.journal
+            doubtful = doubt(journal.doubtful)
+            self._spend(journal.spent, doubtful, self._past.seconds)
+            self._doubt = doubt_told(doubtful) if doubtful.calls else ""
         except BaseException:
             self._home.release()
             raise
@@ -192,21 +196,23 @@ class Execution:
         self._budget.rest()
         if self._past.ahead or (self._past.started is not None and not self._past.left_behind):
             return  # what was paid for isn't all told yet
-        paid, told = self._budget.paid, self.history.usage
-        if paid.calls > told.calls:
-            known = paid.cost is not None and told.cost is not None
-            prompt, completion = (
-                paid.prompt_tokens - told.prompt_tokens,
-                paid.completion_tokens - told.completion_tokens,
-            )
-            cost = max(0.0, (paid.cost or 0.0) - (told.cost or 0.0)) if known else None
-            missing = ev.Usage(paid.calls - told.calls, 0, max(0, prompt), max(0, completion), cost)
+        # what the log tells of and this time wasn't asked for, such as the end that a limit had brought on
+        logged = _more(self._past.usage, self._past.retold_usage)
+        if logged.calls and self._budget.paid.calls > self.history.usage.calls:
+            known = ev.LMUsed(ev.CUT_OFF, logged)
+            self._past.own(known)
+            self._past.retold_usage = self._past.usage
+            self.emit(known)
+        missing = _more(self._budget.paid, self.history.usage)
+        if missing.calls:
             self.emit(ev.LMUsed(ev.CUT_OFF, missing))
 
     def _traffic(self, pool: Pool) -> Traffic:
         """What stands between the run and its LMs; the gate first, so that nothing is reserved while a call waits."""
         self._gate = Gate(self.job.num_threads, self.job.options.max_outage, pool.tell)
-        return Traffic((self._gate, self._budget), self._home.journal if self._home is not None else None)
+        journal = self._home.journal if self._home is not None else None
+        self._budget.ledger = journal
+        return Traffic((self._gate, self._budget), journal)
 
     @property
     def outage(self) -> str:
@@ -289,6 +295,10 @@ class Execution:
             if self._stage is not None and found is not None and found != self._saved:
                 self._saved = found
                 self._save(self._stage.best())
+        if self._doubt and self._past.left_behind:
+            doubt, self._doubt = self._doubt, ""
+            if doubt not in (note.message for note in self.history.notes):
+                self.emit(ev.Noted("run", doubt))
         for complaint in self._home.complaints():
             self.remarks.append(f"{complaint} What came since then can't be resumed.")
             self.emit(ev.Noted("run", self.remarks[-1]))
@@ -440,3 +450,10 @@ class Execution:
             with contextlib.suppress(LoadError):
                 return self.job.student.deepcopy().load(self._home.path / PROGRAM)
         return self._stage.best() if self._stage is not None else self.job.student.deepcopy()
+
+
+def _more(whole: ev.Usage, part: ev.Usage) -> ev.Usage:
+    """Return what the whole is more than a part of it; cached calls aside."""
+    prompt, completion = whole.prompt_tokens - part.prompt_tokens, whole.completion_tokens - part.completion_tokens
+    cost = None if whole.cost is None or part.cost is None else max(0.0, whole.cost - part.cost)
+    return ev.Usage(max(0, whole.calls - part.calls), 0, max(0, prompt), max(0, completion), cost)

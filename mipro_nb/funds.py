@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,26 @@ LARGE = 1 / 20  # of a limit: a worst case that is worth a remark
 ENOUGH = 2  # program runs that a measurement stands on, at least
 
 
-def budget_of(options: Options, before: ev.Usage | None = None, seconds: float = 0.0) -> Budget:
-    """Return the budget of a run; ``before`` and ``seconds`` as of ``Budget``."""
+def budget_of(
+    options: Options, before: ev.Usage | None = None, doubtful: Amount | None = None, seconds: float = 0.0
+) -> Budget:
+    """Return the budget of a run; ``before``, ``doubtful`` and ``seconds`` as of ``Budget``."""
     limits = (options.max_cost, options.max_calls, options.max_tokens, options.max_seconds)
-    return Budget(*limits, before=before, seconds=seconds)
+    return Budget(*limits, before=before, doubtful=doubtful, seconds=seconds)
+
+
+def doubt(calls: Sequence[tuple[float, float]]) -> Amount:
+    """Return what calls without an answer may have taken together: tokens and US dollars of each."""
+    return sum((Amount(1, tokens, cost) for tokens, cost in calls), Amount())
+
+
+def doubt_told(doubtful: Amount) -> str:
+    """Say what may have been billed for calls without an answer."""
+    calls = "1 call was" if doubtful.calls == 1 else f"{doubtful.calls:,.0f} calls were"
+    most = f"${doubtful.cost:,.4f}" if doubtful.cost else f"{doubtful.tokens:,.0f} tokens"
+    if not math.isfinite(doubtful.cost if doubtful.cost else doubtful.tokens):
+        most = "an unknown amount"
+    return f"{calls} in flight when the run was cut off, or broke off: up to {most} may have been billed for that."
 
 
 def check_limits(job: Job) -> None:

@@ -6,11 +6,12 @@ was used. litellm is imported at the first call, and only here.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -260,10 +261,8 @@ class LM:
         answers = traffic().answers
 
         def call() -> dict[str, Any]:
-            answer = self._with_retries([dict(message) for message in messages], sampling)
-            if answers is not None:
-                answers.keep(key, answer)
-            return answer
+            keep = functools.partial(answers.keep, key) if answers is not None else None
+            return self._with_retries([dict(message) for message in messages], sampling, keep)
 
         known = answers.take(key, self.cache is not None) if answers is not None else None
         if known is not None:
@@ -295,7 +294,12 @@ class LM:
             sampling["seed"] = rollout or 0  # llama.cpp draws by seed: a run can be repeated without its cache
         return {**sampling, **self._extra}
 
-    def _with_retries(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:
+    def _with_retries(
+        self,
+        messages: list[dict[str, str]],
+        sampling: dict[str, Any],
+        keep: Callable[[Mapping[str, Any]], None] | None,
+    ) -> dict[str, Any]:
         import tenacity
 
         given_up = cancelled.get() or threading.Event()
@@ -308,6 +312,8 @@ class LM:
                 attempt = Attempt(self, messages, self._kept(sampling))
                 with guarded(attempt):
                     attempt.answer = self._once(messages, attempt.sampling)
+                    if attempt.answer is not None and keep is not None:
+                        keep(attempt.answer)  # before a guard takes it for settled
                 if attempt.answer is not None:
                     return attempt.answer
 

@@ -32,12 +32,15 @@ class Past:
         started: the run's first event, or None.
         left_behind: whether something was told that isn't in the log.
         ahead: whether the log holds results and nothing else was asked for yet: what it tells is more than the run.
+        usage: of all calls that the log tells of, but for those of a stopped run's evaluation of its best.
+        retold_usage: of those calls that were told of again.
         seconds: that the run has gone on, the times between its processes not counted.
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
         self.started: ev.RunStarted | None = None
         self.left_behind = False
+        self.usage, self.retold_usage = ev.Usage(), ev.Usage()
         self.seconds, self._since = 0.0, 0.0
         self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
         self._own: dict[int, ev.Event] = {}  # by identity: those that the log holds
@@ -53,11 +56,13 @@ class Past:
         before: list[ev.Event] = []
         beside: dict[int, ev.TrialStarted] = {}
         for event, spare in _parted(events):
-            self._own[id(event)] = event
+            self.own(event)
             self._count(event)
             if spare:
                 before = self._set_aside(event, before, trials, beside)
                 continue
+            if isinstance(event, ev.LMUsed) and event.stage != ev.CUT_OFF:
+                self.usage = self.usage + event.usage
             if isinstance(event, ev.ExampleScored):
                 key = _key(trials[event.trial], event)
                 block = (*before, event)
@@ -124,6 +129,10 @@ class Past:
         if not known:
             del self._told[line]
         return found
+
+    def own(self, event: ev.Event) -> None:
+        """Take an event for one that the log holds: it isn't logged."""
+        self._own[id(event)] = event
 
     def holds(self, event: ev.Event) -> bool:
         """Whether the log holds this very record."""
@@ -207,6 +216,8 @@ class Retelling(ev.Emitter):
         if self.past.started is not None and not self.past.left_behind and not self.past.holds(found):
             self.past.left_behind = True
             super().__call__(ev.RunResumed())
+        if isinstance(found, ev.LMUsed) and found.stage != ev.CUT_OFF and self.past.holds(found):
+            self.past.retold_usage = self.past.retold_usage + found.usage
         super().__call__(found)
 
 

@@ -69,8 +69,7 @@ class RunDirectory:
         self._lock = lock
         self._summed, self._left = 0.0, 0
         self._complaints: list[str] = []
-        self._log = EventLog(path)
-        self.journal = Journal(path / ANSWERS)
+        self._log, self.journal = _opened(path)
 
     @classmethod
     def claim(cls, path: Path, record: Mapping[str, Any]) -> RunDirectory:
@@ -146,7 +145,8 @@ class RunDirectory:
             if (size := _size(self.path / EVENTS)) and size != self._left:
                 lock.release()
                 raise ConfigError(GONE_ON.format(path=str(self.path)))
-            self._log, self.journal, self._lock = EventLog(self.path), Journal(self.path / ANSWERS), lock
+            self._log, self.journal = _opened(self.path, lock)
+            self._lock = lock
         except OSError as error:
             raise ConfigError(f"run_dir={str(self.path)!r} can't be used: {error}") from error
         for event in events if not size else ():
@@ -223,6 +223,17 @@ def is_held(path: Path) -> bool:
         return True
     except OSError:  # read-only: nobody can hold it
         return False
+
+
+def _opened(path: Path, lock: Any = None) -> tuple[EventLog, Journal]:
+    """Open what is written all the time, both or neither; without them the lock is let go of."""
+    with contextlib.ExitStack() as stack:
+        if lock is not None:
+            stack.callback(lock.release)
+        log = stack.enter_context(EventLog(path))
+        journal = Journal(path / ANSWERS)
+        stack.pop_all()
+        return log, journal
 
 
 def _size(path: Path) -> int:

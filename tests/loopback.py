@@ -190,8 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
                 super().handle()
 
     def do_POST(self) -> None:
-        owner = self.server.owner
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        owner, length = self.server.owner, int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+        if len(content) < length:  # the client was killed while it sent
+            self.close_connection = True
+            return
+        body = json.loads(content)
         _, fault = owner.take(body, dict(self.headers))
         if not self.path.endswith("/v1/chat/completions"):
             fault = error(404, f"no such path: {self.path}")

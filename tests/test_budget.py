@@ -427,3 +427,50 @@ def test_a_stop_that_cuts_retries_off_is_no_score_of_a_program_that_swallows():
     ):
         pool.map(lambda one: run_example(Swallows(), 0, one, mn.exact_match, trace=False), data, came.append)
     assert not came
+
+
+class Book:
+    """A ledger: what was begun and not settled, by number."""
+
+    def __init__(self):
+        self.left, self.begun = {}, 0
+
+    def begin(self, tokens, cost):
+        self.begun += 1
+        self.left[self.begun] = (tokens, cost)
+        return self.begun
+
+    def settle(self, number):
+        del self.left[number]
+
+
+def test_a_ledger_is_told_of_each_try_and_left_with_those_that_may_be_billed():
+    budget, book, seen = Budget(), Book(), []
+    budget.ledger = book
+
+    def answer(messages):
+        seen.append(dict(book.left))
+        if messages[-1]["content"] == "no":
+            raise LMUnavailable("429")
+        if messages[-1]["content"] == "late":
+            late = LMUnavailable("timed out")
+            late.perhaps_billed = True
+            raise late
+        return "yes"
+
+    lm = FakeLM(answer, price=0.25, max_tokens=9, num_retries=0, retry_wait=0)
+    with under(budget):
+        lm("is it?")
+        for prompt in ("no", "late"):
+            with pytest.raises(LMUnavailable):
+                lm(prompt)
+    assert [len(left) for left in seen] == [1, 1, 1], "before it is sent"
+    assert [cost for _, cost in book.left.values()] == [0.25]
+
+
+def test_what_may_have_been_billed_before_counts_where_there_is_a_limit():
+    before = Amount(2, 1000, math.inf)
+    assert Budget(max_calls=5, doubtful=before).spent == Amount(2, 0, 0)
+    assert Budget(max_tokens=5000, doubtful=before).spent == Amount(0, 1000, 0)
+    with pytest.raises(ConfigError, match="drop max_cost"):
+        Budget(max_cost=5, doubtful=before)

@@ -1,5 +1,6 @@
 """What limits make of a run: it never takes more, ends with the best, and keeps what its verdict needs."""
 
+import math
 import random
 import threading
 
@@ -9,6 +10,7 @@ from test_budget import Paid
 
 import mipro_nb as mn
 from mipro_nb.errors import ConfigError, LMUnavailable
+from mipro_nb.funds import doubt, doubt_told
 from mipro_nb.testing import EventRecorder, FakeLM
 
 
@@ -283,3 +285,11 @@ def test_two_hundred_random_runs_never_spend_more_than_they_may():
         verdicts += history.reason != "finished" and history.verdict is not None
     assert reached > 50, "many are to end at their limit"
     assert verdicts > 10
+
+
+def test_what_may_have_been_billed_is_said_in_words():
+    some = doubt([(100, 0.01), (200, 0.02)])
+    rest = "in flight when the run was cut off, or broke off: up to"
+    assert doubt_told(some) == f"2 calls were {rest} $0.0300 may have been billed for that."
+    assert doubt_told(doubt([(1200, 0.0)])) == f"1 call was {rest} 1,200 tokens may have been billed for that."
+    assert "an unknown amount" in doubt_told(doubt([(100, math.inf)]))

@@ -1,5 +1,7 @@
 """The journal of answers: none is lost, none is paid for twice, whatever a crash leaves in the file."""
 
+import math
+
 import pytest
 
 from mipro_nb.events import Usage
@@ -94,3 +96,23 @@ def test_an_answer_that_comes_after_the_end_is_no_error(path):
     journal = Journal(path)
     journal.close()
     journal.keep("a", answer("x"))
+
+
+def test_what_was_begun_and_never_settled_is_known_after_a_crash(path, opened):
+    journal = opened()
+    first, second, third = (journal.begin(100 + number, 0.5) for number in range(3))
+    journal.begin(7, math.inf)
+    journal.keep("a", answer("x"))
+    journal.settle(first)
+    journal.settle(third)
+    again = opened()
+    assert again.doubtful == [(101, 0.5), (7, math.inf)]
+    assert (again.spent, again.take("a", False)) == (Usage(1, 0, 3, 2, 0.5), (answer("x"), False))
+    again.settle(second)
+    assert again.begin(8, 0.0) > 4, "numbers are never given twice"
+    assert opened().doubtful == [(7, math.inf), (8, 0.0)]
+
+
+def test_a_call_that_is_begun_takes_a_short_line(path, opened):
+    opened().begin(1234, 0.000123)
+    assert path.stat().st_size < 60

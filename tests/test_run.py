@@ -520,6 +520,15 @@ def test_an_interrupt_while_waiting_stops_and_the_second_is_raised():
     gate.open.set()
 
 
+@pytest.fixture
+def usual_interrupts():
+    """asyncio's own handler stays when a second interrupt tears its loop down."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_interrupts")
 def test_a_second_interrupt_of_an_await_is_raised_and_leaves_the_calls_in_flight():
     gate = Gate(60)
     run = start(fake(replies=gate))

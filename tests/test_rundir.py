@@ -4,12 +4,8 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from programs import fake, metric, reply, rows
@@ -314,6 +310,16 @@ def test_the_log_of_a_run_that_is_allowed_more_shows_no_trial_as_another(tmp_pat
     assert read.verdict == history.verdict is not None
 
 
+@pytest.mark.parametrize("most", [60, 200])
+def test_a_run_that_is_allowed_more_tells_what_both_sittings_have_paid_and_no_more(tmp_path, most):
+    _, _, first = compiled(tmp_path, max_calls=most)
+    _, history, second = compiled(tmp_path, max_calls=5000)
+    assert history.usage.calls == mn.History.read(tmp_path).usage.calls == first.calls + second.calls
+    _, _, third = compiled(tmp_path, max_calls=5000)
+    assert third.calls == 0
+    assert mn.History.read(tmp_path).usage.calls == first.calls + second.calls
+
+
 def test_a_directory_that_a_run_holds_is_refused(tmp_path):
     begun, door = threading.Event(), threading.Event()
 
@@ -455,25 +461,6 @@ def test_the_best_program_is_there_while_the_run_goes_on(tmp_path):
     assert there[-1].to_json() == best.to_json()
 
 
-SCRIPT = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-import mipro_nb as mn
-from programs import *
-
-def slow(messages):
-    time.sleep(0.02)
-    with open(sys.argv[3], "a") as file:
-        file.write("x")
-    return reply(messages)
-
-data = {"trainset": rows(20), "valset": rows(60, 100), "testset": rows(30, 300)}
-with mn.context(lm=fake(replies=slow), progress=False):
-    best = mn.MIPROv2(metric, seed=2).compile(mn.Predict("q -> a"), run_dir=sys.argv[2], **data)
-print("done", flush=True)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_a_run_that_is_stopped_at_twenty_moments_loses_nothing(tmp_path, search):
@@ -489,29 +476,3 @@ def test_a_run_that_is_stopped_at_twenty_moments_loses_nothing(tmp_path, search)
     read = mn.History.read(tmp_path / "torn")
     assert read.best.choice == history.best.choice
     assert read.usage == resumed.usage
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, how):
-    tests, paid = str(Path(__file__).parent), tmp_path / "paid"
-    best, history, lm = compiled(tmp_path / "calm")
-    rng, kills = random.Random(int(how)), 0
-    while kills < 20:
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, tests, str(tmp_path / "torn"), str(paid)])
-        before, begun = paid.stat().st_size if paid.exists() else 0, time.monotonic()
-        wanted = before + rng.randint(0, 30)
-        while process.poll() is None and time.monotonic() - begun < PATIENCE:
-            if paid.exists() and paid.stat().st_size > wanted:
-                break
-            time.sleep(0.002)
-        if process.poll() is not None:
-            break
-        process.send_signal(how)
-        process.wait(PATIENCE)
-        kills += 1
-    again, resumed, last = compiled(tmp_path / "torn")
-    assert kills > 10
-    assert same((again, resumed), (best, history))
-    most = lm.calls + 16 * kills + settled(tmp_path / "torn")  # an interrupt is a stop: it evaluates the best
-    assert paid.stat().st_size + last.calls <= most
