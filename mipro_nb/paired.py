@@ -69,7 +69,6 @@ class PairedStrategy:
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
         self._near_scales: Sequence[Scales] = ()
-        self._near_fitted = 0
         self._model: Posterior | None = None
         self._tried: list[Choice] = []
 
@@ -163,10 +162,11 @@ class PairedStrategy:
     def believed(self) -> PosteriorUpdated | None:
         if not self._tried_any:
             return None
-        leader = self._leader()
-        models = self._posterior(), self._near(leader)
+        leader, model = self._leader(), self._posterior()
+        near, row = self._near(leader), np.array([row_of(leader)], dtype=int)
+        overrated = float(model.outlook(row).mean[0] - near.outlook(row).mean[0]) if near is not None else 0.0
         tried = list(filter(self._space.allowed, self._tried))
-        return summary(self._space.candidates, leader, *models, tried, self._limits, self._results.total)
+        return summary(self._space.candidates, leader, model, overrated, tried, self._limits, self._results.total)
 
     # what comes next
 
@@ -321,32 +321,28 @@ class PairedStrategy:
             self._model = Posterior(rows, scores, seen, self._demos, self._scales)
         return self._model
 
-    def _near(self, leader: Choice) -> Posterior:
-        """The model of the combinations near to the leader, and of the baseline, to say what these two score.
+    def _near(self, leader: Choice) -> Posterior | None:
+        """The model of the combinations near to the leader alone, if there are others.
 
-        How far off the others are says nothing of how much these differ: taken for that, it makes the leader's luck
+        How far off those are says nothing of how much the near ones differ: taken for that, it makes the leader's luck
         look like its worth.
         """
-        tried, rows, scores, seen = self._results.arrays()
+        _, rows, scores, seen = self._results.arrays()
         outlook = self._posterior().outlook(np.vstack([rows, row_of(leader)]))
-        highest = outlook.mean + SURE * np.sqrt(outlook.variance)
-        near = [n for n, one in enumerate(tried) if one == self._baseline or highest[n] >= outlook.mean[-1] - FAR]
-        if len(near) == len(tried):
-            return self._posterior()
+        near = (outlook.mean + SURE * np.sqrt(outlook.variance))[:-1] >= outlook.mean[-1] - FAR
+        if near.all() or not near.any():
+            return None
         met = seen[near].any(axis=0)
-        total = self._results.total
-        if total > REFIT * self._near_fitted or self._spent >= self._budget:
-            self._near_scales, self._near_fitted = (), total
-        model = Posterior(rows[near], scores[near][:, met], seen[near][:, met], self._demos, self._near_scales)
-        self._near_scales = model.scales
-        return model
+        return Posterior(rows[near], scores[near][:, met], seen[near][:, met], self._demos, self._near_scales)
 
     def _refit(self) -> None:
         """Fit the scales anew, if there is much more evidence than last time."""
         total = self._results.total
         if total > REFIT * self._fitted:
-            self._scales, self._fitted, self._model = (), total, None
+            self._scales, self._near_scales, self._fitted, self._model = (), (), total, None
             self._scales = self._posterior().scales
+            near = self._near(self._leader())
+            self._near_scales = near.scales if near is not None else ()
 
     def _leader(self) -> Choice:
         """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.

@@ -16,6 +16,7 @@ from mipro_nb.search import Candidates, Choice, Limits
 from mipro_nb.verdict import Z
 
 SHORTER = 0.9  # a simpler program's prompts are at most so long, of the best's
+FIRST = 4  # row of the first part, behind leader, baseline and halves
 BEARABLE = 0.015  # expected loss of score that a simpler program may have
 
 
@@ -44,7 +45,7 @@ def summary(
     candidates: Candidates,
     leader: Choice,
     model: Posterior,
-    near: Posterior,
+    overrated: float,
     tried: Sequence[Choice],
     limits: Limits,
     evaluations: int,
@@ -52,15 +53,16 @@ def summary(
     """Return the event that tells what is believed.
 
     Args:
-        near: the model that says what leader and baseline score; what a part adds is by ``model``.
+        overrated: by how much the model takes the leader, and what it shares its parts with, for better than they are.
     """
     baseline = candidates.baseline
     halves = [Choice(leader.instructions, baseline.demos), Choice(baseline.instructions, leader.demos)]
-    belief = _believed(near, [leader, baseline, *halves])
-    gain, error = _contrast(belief, 0, 1)
     all_parts = list(parts(candidates))
-    apart = _believed(model, [*(swapped(leader, *part) for part in all_parts), leader])
-    of_parts = replace(apart, mean=apart.mean + belief.mean[0] - apart.mean[-1])
+    rows = [leader, baseline, *halves, *(swapped(leader, *part) for part in all_parts)]
+    belief = model.believed(np.array([row_of(choice) for choice in rows], dtype=int))
+    lower = np.array([overrated * (choice == leader or number >= FIRST) for number, choice in enumerate(rows)])
+    belief = replace(belief, mean=belief.mean - lower)
+    gain, error = _contrast(belief, 0, 1)
     return PosteriorUpdated(
         leader.instructions,
         leader.demos,
@@ -68,14 +70,10 @@ def summary(
         _score(belief, 1),
         {**_around(gain, error), "better": _above_zero(gain, error)},
         _sources(belief, leader, baseline),
-        tuple(_candidate(of_parts, all_parts, number, baseline) for number in range(len(all_parts))),
-        _simplest(candidates, leader, model, tried, limits),
+        tuple(_candidate(belief, all_parts, number, baseline) for number in range(len(all_parts))),
+        _simplest(candidates, leader, model, overrated, tried, limits),
         evaluations,
     )
-
-
-def _believed(model: Posterior, rows: Sequence[Choice]) -> Belief:
-    return model.believed(np.array([row_of(choice) for choice in rows], dtype=int))
 
 
 def _contrast(belief: Belief, one: int, other: int) -> tuple[float, float]:
@@ -117,13 +115,18 @@ def _sources(belief: Belief, leader: Choice, baseline: Choice) -> dict[str, dict
 def _candidate(belief: Belief, all_parts: Sequence[tuple[int, str, int]], number: int, given: Choice) -> dict[str, Any]:
     place, kind, index = all_parts[number]
     own = (given.instructions if kind == "instruction" else given.demos)[place]
-    gain, error = _contrast(belief, number, all_parts.index((place, kind, own)))
-    score = _score(belief, number)
+    gain, error = _contrast(belief, FIRST + number, FIRST + all_parts.index((place, kind, own)))
+    score = _score(belief, FIRST + number)
     return {"place": place, "kind": kind, "index": index, **score, "gain": gain, "error": error}
 
 
 def _simplest(
-    candidates: Candidates, leader: Choice, model: Posterior, tried: Sequence[Choice], limits: Limits
+    candidates: Candidates,
+    leader: Choice,
+    model: Posterior,
+    overrated: float,
+    tried: Sequence[Choice],
+    limits: Limits,
 ) -> dict[str, Any]:
     """Return the tried combination of shortest prompts among those within the noise of the leader, or nothing."""
     length = limits.rest + candidates.tokens(leader)
@@ -132,7 +135,8 @@ def _simplest(
     if not shorter:
         return {}
     rows = [leader, *(tried[place] for _, place in shorter)]
-    belief = _believed(model, rows)
+    belief = model.believed(np.array([row_of(choice) for choice in rows], dtype=int))
+    belief = replace(belief, mean=belief.mean - overrated)
     for tokens, number in sorted((tokens, number) for number, (tokens, _) in enumerate(shorter, 1)):
         loss, error = _contrast(belief, 0, number)
         if loss <= BEARABLE and loss - Z * error <= 0:

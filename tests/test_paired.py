@@ -123,8 +123,26 @@ def test_looking_at_what_is_believed_changes_nothing():
             self.believed()
             return mean
 
-    watched = Watched(candidates([4], [5]), schedule(), random.Random(0))
-    assert play(watched, noisy).works == play(strategy(), noisy).works
+    watched, alone = Watched(candidates([4], [5]), schedule(), random.Random(0)), strategy()
+    assert play(watched, noisy).works == play(alone, noisy).works
+    assert watched.believed() == alone.believed()
+
+
+def test_broken_candidates_do_not_make_the_luck_of_the_others_look_like_worth(monkeypatch):
+    """Half of the instructions are broken, the others are all alike: the best of them is the luckiest."""
+
+    def reported(seed):
+        def score(choice, example):
+            rate = 0.0 if choice.instructions[0] % 2 else 0.8
+            return float(random.Random(f"{seed} {choice} {example}").random() < rate)
+
+        search = strategy(candidates([8], [6]), schedule(800, 100), seed=seed)
+        play(search, score)
+        return search.believed().score["mean"]
+
+    found = sum(map(reported, range(20))) / 20
+    monkeypatch.setattr("mipro_nb.paired.FAR", 2.0)
+    assert abs(found - 0.8) < 0.02 < sum(map(reported, range(20))) / 20 - 0.8
 
 
 def test_a_trial_is_told_as_the_mean_of_all_its_examples():
