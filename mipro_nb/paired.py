@@ -68,8 +68,9 @@ class PairedStrategy:
         self._proof: int | None = None  # evaluations left to prove the leader with, while nothing else is asked for
         self._scales: Sequence[Scales] = ()
         self._fitted = 0
-        self._near_scales: Sequence[Scales] = ()
+        self._overrated = 0.0  # as of the last fit
         self._model: Posterior | None = None
+        self._outlook: Outlook | None = None
         self._tried: list[Choice] = []
 
     # what the run asks
@@ -163,8 +164,7 @@ class PairedStrategy:
         if not self._tried_any:
             return None
         leader, model = self._leader(), self._posterior()
-        near, row = self._near(leader), np.array([row_of(leader)], dtype=int)
-        overrated = float(model.outlook(row).mean[0] - near.outlook(row).mean[0]) if near is not None else 0.0
+        overrated = self._luck_of(leader) if self._spent >= self._budget else self._overrated
         tried = list(filter(self._space.allowed, self._tried))
         return summary(self._space.candidates, leader, model, overrated, tried, self._limits, self._results.total)
 
@@ -319,30 +319,39 @@ class PairedStrategy:
         if self._model is None:
             self._tried, rows, scores, seen = self._results.arrays()
             self._model = Posterior(rows, scores, seen, self._demos, self._scales)
+            self._outlook = None
         return self._model
 
-    def _near(self, leader: Choice) -> Posterior | None:
-        """The model of the combinations near to the leader alone, if there are others.
+    def _standing(self) -> Outlook:
+        """Means and variances of the combinations that were tried."""
+        model = self._posterior()
+        if self._outlook is None:
+            self._outlook = model.outlook(model.design)
+        return self._outlook
 
-        How far off those are says nothing of how much the near ones differ: taken for that, it makes the leader's luck
+    def _luck_of(self, leader: Choice) -> float:
+        """By how much the model rates the leader higher than one of the combinations near to it alone does.
+
+        How far off the others are says nothing of how much these differ: taken for that, it makes the leader's luck
         look like its worth.
         """
-        _, rows, scores, seen = self._results.arrays()
-        outlook = self._posterior().outlook(np.vstack([rows, row_of(leader)]))
-        near = (outlook.mean + SURE * np.sqrt(outlook.variance))[:-1] >= outlook.mean[-1] - FAR
+        standing, row = self._standing(), np.array([row_of(leader)], dtype=int)
+        rated = float(self._posterior().outlook(row).mean[0])
+        near = standing.mean + SURE * np.sqrt(standing.variance) >= rated - FAR
         if near.all() or not near.any():
-            return None
+            return 0.0
+        _, rows, scores, seen = self._results.arrays()
         met = seen[near].any(axis=0)
-        return Posterior(rows[near], scores[near][:, met], seen[near][:, met], self._demos, self._near_scales)
+        model = Posterior(rows[near], scores[near][:, met], seen[near][:, met], self._demos)
+        return rated - float(model.outlook(row).mean[0])
 
     def _refit(self) -> None:
         """Fit the scales anew, if there is much more evidence than last time."""
         total = self._results.total
         if total > REFIT * self._fitted:
-            self._scales, self._near_scales, self._fitted, self._model = (), (), total, None
+            self._scales, self._fitted, self._model = (), total, None
             self._scales = self._posterior().scales
-            near = self._near(self._leader())
-            self._near_scales = near.scales if near is not None else ()
+            self._overrated = self._luck_of(self._leader())
 
     def _leader(self) -> Choice:
         """The combination of highest posterior mean, less the price of its prompt; the baseline must be beaten.
@@ -357,8 +366,10 @@ class PairedStrategy:
             tried = enough or tried
         if baseline not in tried and (self._space.allowed(baseline) or not tried):
             tried.append(baseline)
-        outlook = model.outlook(np.array([row_of(choice) for choice in tried], dtype=int))
-        worth = np.round(outlook.mean - [self._space.price(choice) for choice in tried], 9)  # of equals the first tried
+        means = dict(zip(self._tried, self._standing().mean, strict=True))
+        if baseline not in means:
+            means[baseline] = model.outlook(np.array([row_of(baseline)], dtype=int)).mean[0]
+        worth = np.round([means[one] - self._space.price(one) for one in tried], 9)  # of equals the first tried
         given = worth[tried.index(baseline)] if baseline in tried else -np.inf
         ahead = (tried[place] for place in np.argsort(-worth, kind="stable").tolist() if worth[place] > given)
         return next((one for one in ahead if baseline not in tried or self._seems_better(one)), baseline)
@@ -378,8 +389,7 @@ class PairedStrategy:
         return pool, [n for n, one in enumerate(pool) if not self._results.exhausted(one)]
 
     def _around(self, leader: Choice) -> list[Choice]:
-        outlook = self._posterior().outlook(np.array([row_of(choice) for choice in self._tried], dtype=int))
-        best = [self._tried[place] for place in np.argsort(-outlook.mean, kind="stable")[:TOPS]]
+        best = [self._tried[place] for place in np.argsort(-self._standing().mean, kind="stable")[:TOPS]]
         return self._space.around(self._tried, list(dict.fromkeys([leader, *best])))
 
     def _first_looks(self) -> list[Choice]:

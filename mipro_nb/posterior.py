@@ -14,13 +14,18 @@ chapters 2 and 5).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 Array = Any  # of NumPy
+P = ParamSpec("P")
+R = TypeVar("R")
+BLAS = ThreadpoolController()
 
 CENTRE = 0.5
 COMMON = 0.3**2  # prior variance of the common mean
@@ -79,6 +84,21 @@ def variances(scores: Array, seen: Array) -> tuple[float, float]:
     return max(within - difficulty, LEAST / 4), difficulty
 
 
+def frugal(work: Callable[P, R]) -> Callable[P, R]:
+    """Let a function reckon in its own thread alone.
+
+    The matrices are small: BLAS's threads would wait for each other in busy loops, and take the processor from the
+    threads that run the program.
+    """
+
+    @functools.wraps(work)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+        with BLAS.limit(limits=1, user_api="blas"):
+            return work(*args, **kwargs)
+
+    return alone
+
+
 class Alike:
     """How much combinations have in common: what every kernel over them is a weighted sum of.
 
@@ -121,6 +141,7 @@ class Posterior:
         noise: variance of a score that neither combination nor example explains.
     """
 
+    @frugal
     def __init__(self, design: Array, scores: Array, seen: Array, demos: bool, scales: Sequence[Scales] = ()) -> None:
         self.design, self._demos = design, demos
         self.noise, self.difficulty = variances(scores, seen)
@@ -143,17 +164,23 @@ class Posterior:
 
     def _solve(self, alike: Alike, parts: Sequence[float]) -> tuple[Array, Array]:
         """Return L^-1 R' and L^-1 R^-1 b; L L' = I + R' K R."""
-        solved = np.linalg.solve(self._inner(alike, parts), np.column_stack([self._root.T, self._data]))
+        inner = np.linalg.cholesky(self._inner(alike, parts))
+        solved = np.linalg.solve(inner, np.column_stack([self._root.T, self._data]))
         return solved[:, :-1], solved[:, -1]
 
     def _inner(self, alike: Alike, parts: Sequence[float]) -> Array:
-        return np.linalg.cholesky(np.eye(len(self._root)) + self._root.T @ alike.kernel(parts) @ self._root)
+        return np.eye(len(self._root)) + self._root.T @ alike.kernel(parts) @ self._root
 
     def _likelihood(self, alike: Alike, parts: Sequence[float]) -> float:
-        """Return the log marginal likelihood, up to a constant."""
-        inner = self._inner(alike, parts)
-        data = np.linalg.solve(inner, self._data)
-        return -0.5 * float(data @ data) - float(np.log(np.diag(inner)).sum())
+        """Return the log marginal likelihood, up to a constant; of one Cholesky factor, bordered by the data."""
+        size, data = len(self._data), self._data
+        bordered = np.empty((size + 1, size + 1))
+        bordered[:size, :size] = self._inner(alike, parts)
+        bordered[size, :size] = bordered[:size, size] = data
+        bordered[size, size] = data @ data + 1  # more than what the data take off: I + R' K R is at least I
+        factor = np.linalg.cholesky(bordered)
+        solved = factor[size, :size]
+        return -0.5 * float(solved @ solved) - float(np.log(np.diag(factor)[:size]).sum())
 
     def _fit(self, alike: Alike) -> tuple[Scales, ...]:
         shares = SHARES if self._demos else SHARES[1:3]
@@ -165,6 +192,7 @@ class Posterior:
         total = sum(weights[n] for n in best)
         return tuple(Scales(grid[n][1], float(weights[n] / total)) for n in best)
 
+    @frugal
     def believed(self, rows: Array) -> Belief:
         """Return what is believed of combinations, jointly."""
         means, second = self._moments(rows)
@@ -180,6 +208,7 @@ class Posterior:
             second += one.weight * (among.kernel(one.parts) - half.T @ half + np.outer(mean, mean))
         return means, second
 
+    @frugal
     def outlook(self, rows: Array) -> Outlook:
         """Return means and variances of many combinations, from which those to try next are chosen."""
         across = Alike(self.design, rows, self._demos)

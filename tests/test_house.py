@@ -121,6 +121,7 @@ HOMES = {
     "optuna": {"tpe", "mirror"},
     "sqlalchemy": {"mirror"},
     "pandas": {"data", "frames", "listing", "notebook"},
+    "threadpoolctl": {"posterior"},
     "numpy": {"verdict", "posterior", "results", "summary", "paired"},
     "diskcache_community": {"cache"},
     "platformdirs": {"cache", "rundir"},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mipro_nb.posterior import COMMON, Posterior, Scales, variances
+from mipro_nb.posterior import BLAS, COMMON, Posterior, Scales, variances
 
 FOUR = (0.02, 0.01, 0.004, 0.003)
 DESIGN = np.array([[0, 0], [0, 1], [1, 0], [2, 1]])
@@ -146,3 +146,19 @@ def test_a_lucky_start_is_shrunk_towards_what_else_is_known():
     design = np.array([[n, n] for n in range(6)])
     mean = Posterior(design, scores, seen, True).believed(design).mean
     assert 0.55 < mean[5] < 0.8
+
+
+def test_it_leaves_the_processor_to_the_program(monkeypatch):
+    counts, reckon = [], np.linalg.cholesky
+
+    def watched(matrix):
+        counts.append({one["num_threads"] for one in BLAS.info() if one["user_api"] == "blas"})
+        return reckon(matrix)
+
+    scores, seen = results()
+    with BLAS.limit(limits=2, user_api="blas"):
+        monkeypatch.setattr(np.linalg, "cholesky", watched)
+        Posterior(DESIGN, scores, seen, True)
+        after = {one["num_threads"] for one in BLAS.info() if one["user_api"] == "blas"}
+    assert after == {2}
+    assert set().union(*counts) == {1}
