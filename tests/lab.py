@@ -290,6 +290,10 @@ class Page:
         """Let the LM of ``scene.held`` go on."""
         (self.folder / "door").touch()
 
+    def open_gate(self) -> None:
+        """Let the LM of ``scene.held_again`` go on."""
+        (self.folder / "gate").touch()
+
     def output(self, cell: int) -> Any:
         """Locate a cell's output area."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".jp-Cell-outputArea")

@@ -17,7 +17,7 @@ import mipro_nb as mn
 from mipro_nb.errors import LMUnavailable
 from mipro_nb.testing import FakeLM, Messages
 
-DOOR = Path("door")  # in the notebook's folder
+DOOR, GATE = Path("door"), Path("gate")  # in the notebook's folder
 PROPOSED = itertools.count()
 
 
@@ -36,6 +36,19 @@ def held(after: int, replies: Callable[[Messages], str] = reply, delay: float = 
         if delay and not DOOR.exists():
             time.sleep(delay)
         return replies(messages)
+
+    return fake(replies=answer)
+
+
+def held_again(after: int, threads: int = 4) -> FakeLM:
+    """Return a fake LM as ``held``; the calls that come when those in flight are through wait for the file ``gate``."""
+    numbers = itertools.count(1)
+
+    def answer(messages: Messages) -> str:
+        number = next(numbers)
+        while (number > after and not DOOR.exists()) or (number > after + threads and not GATE.exists()):
+            time.sleep(0.02)
+        return reply(messages)
 
     return fake(replies=answer)
 

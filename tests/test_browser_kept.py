@@ -49,6 +49,21 @@ def test_a_run_waits_an_outage_out_or_is_stopped_in_it(page):
     page.shows(page.output(1), "MIPROv2 · Predict · finished", "test examples")
 
 
+def test_a_stopped_search_evaluates_its_best_and_ends_at_once_when_it_is_stopped_again(page):
+    page.start("from scene import *", "view = optimize(held_again(150), search='paired', num_trials=60)\nview")
+    view = page.view(1)
+    page.expect(view.locator(".mipro-found")).to_contain_text("over the baseline")
+    page.still(lambda: page.number(view, "LM calls"), "the number of calls")
+    page.press(view, "Stop and keep the best")
+    page.state(view, "Stopping")
+    page.open_door()
+    page.shows(view, "evaluating the best so far; stop again to end at once")
+    picture(view, "evaluating")
+    page.press(view, "End now")
+    page.open_gate()
+    page.shows(page.output(1), "MIPROv2 · Predict · stopped", "it was stopped again", "best on validation")
+
+
 def test_a_stopped_run_is_listed_opened_and_gone_on_with_after_a_restart_of_the_kernel(page):
     page.start("from scene import *", "view = optimize(held(250), num_trials=20)\nview", *"123456")
     view = page.view(1)
