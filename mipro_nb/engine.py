@@ -23,7 +23,7 @@ from mipro_nb.jobrecord import memory_of, record_of
 from mipro_nb.mirroring import mirrored
 from mipro_nb.module import Module
 from mipro_nb.opening import started
-from mipro_nb.past import Past, Retelling
+from mipro_nb.past import FINISHED, Past, Retelling
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
@@ -168,14 +168,14 @@ class Execution:
             with context(lm=self.job.task_model), self._pool() as pool, through(self._traffic(pool)):
                 stages(pool)
             self._past.ahead = False
-            reason = "finished"
+            reason = FINISHED
         except Stopped as stopped:
             reason = f"stopped: {stopped}"
         except KeyboardInterrupt:
             reason = "interrupted"
         except BaseException as error:
             reason = f"failed: {error}"
-            self._account()
+            self._account(reason)
             if not isinstance(error, LMError | TooManyErrors | WorkersLost) or self.history.best is None:
                 self.emit(ev.RunFinished(reason))
                 raise
@@ -184,17 +184,18 @@ class Execution:
         if self._stage is not None:
             self._stage.remember()
         self._save(program)
-        self._account()
+        self._account(reason)
         self.emit(ev.RunFinished(reason))
         return program
 
-    def _account(self) -> None:
+    def _account(self, reason: str) -> None:
         """Tell of the calls for examples that the end cut off: they were paid for.
 
         A run that goes on tells of them again, with their examples; so they are booked apart, see ``events.CUT_OFF``.
         """
         self._budget.rest()
-        if self._past.ahead or (self._past.started is not None and not self._past.left_behind):
+        retold = self._past.started is not None and not self._past.left_behind
+        if self._past.ahead or (retold and reason != FINISHED):
             return  # what was paid for isn't all told yet
         # what the log tells of and this time wasn't asked for, such as the end that a limit had brought on
         logged = _more(self._past.usage, self._past.retold_usage)
@@ -205,7 +206,10 @@ class Execution:
             self.emit(known)
         missing = _more(self._budget.paid, self.history.usage)
         if missing.calls:
-            self.emit(ev.LMUsed(ev.CUT_OFF, missing))
+            cut_off = ev.LMUsed(ev.CUT_OFF, missing)
+            if retold and self._past.ended == reason:
+                self._past.own(cut_off)
+            self.emit(cut_off)
 
     def _traffic(self, pool: Pool) -> Traffic:
         """What stands between the run and its LMs; the gate first, so that nothing is reserved while a call waits."""

@@ -106,6 +106,34 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path,
     assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
 
 
+def test_a_log_tells_the_end_of_each_sitting_and_all_that_was_paid(tmp_path):
+    stopped(tmp_path, 120, True)
+    calls = mn.History.read(tmp_path).usage.calls
+    again, _ = stopped(tmp_path, 180, True)
+    read = mn.History.read(tmp_path)
+    assert read.reason == "stopped: as asked"
+    assert read.usage.calls == calls + again
+    before = (tmp_path / "events.jsonl").read_bytes()
+    compiled(tmp_path, stop_after=160)
+    compiled(tmp_path)
+    assert (tmp_path / "events.jsonl").read_bytes().startswith(before)
+    assert mn.History.read(tmp_path).reason == "finished"
+
+
+def test_a_run_that_is_stopped_with_nothing_left_to_do_has_finished_when_it_is_resumed(tmp_path):
+    _, history, lm = compiled(tmp_path / "calm", data={**DATA, "testset": []})
+    stopped_at = mn.History()
+    for after in (120, lm.calls - 1):
+        _, stopped_at, _ = compiled(tmp_path / "torn", stop_after=after, data={**DATA, "testset": []})
+    paid = mn.History.read(tmp_path / "torn").usage.calls
+    assert stopped_at.reason == "stopped: enough"
+    _, resumed, last = compiled(tmp_path / "torn", data={**DATA, "testset": []})
+    _, again, _ = compiled(tmp_path / "torn", data={**DATA, "testset": []})
+    read = mn.History.read(tmp_path / "torn")
+    assert read.reason == resumed.reason == "finished"
+    assert read.usage.calls == resumed.usage.calls == again.usage.calls == paid + last.calls
+
+
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_a_run_that_was_killed_while_it_evaluated_its_best_goes_on(tmp_path, search):
     settings = {"search": search}
