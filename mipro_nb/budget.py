@@ -213,7 +213,7 @@ class Budget:
         most = self._need(attempt)
         need = self._within(most)
         self._reserve(need)
-        ledger = self.ledger  # a call that was left alone must not settle in that of an extension: its answer isn't there
+        ledger = self.ledger  # of a call that is left alone: that of an extension won't have its answer
         begun = ledger.begin(most.tokens, most.cost) if ledger is not None else 0
         used, settled = need, False
         try:

@@ -121,7 +121,7 @@ def test_a_log_tells_the_end_of_each_sitting_and_all_that_was_paid(tmp_path):
 
 
 def test_a_run_that_is_stopped_with_nothing_left_to_do_has_finished_when_it_is_resumed(tmp_path):
-    _, history, lm = compiled(tmp_path / "calm", data={**DATA, "testset": []})
+    lm = compiled(tmp_path / "calm", data={**DATA, "testset": []})[2]
     stopped_at = mn.History()
     for after in (120, lm.calls - 1):
         _, stopped_at, _ = compiled(tmp_path / "torn", stop_after=after, data={**DATA, "testset": []})
