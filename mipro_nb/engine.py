@@ -262,8 +262,8 @@ class Execution:
         stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, past, keep)
         self._stage = stage
         self._search(stage, pool)
-        for more in past.extensions():
-            stage.extend(more)
+        for wished in past.extensions():
+            stage.extend(wished.wish["num_trials"], wished)
             self._search(stage, pool)
 
     def _stop(self) -> str | None:

@@ -169,12 +169,12 @@ class Past:
         while self._wishes and not self._wishes[0].ended and self._wishes[0].turn <= turn:
             yield self._wishes.popleft().wish
 
-    def extensions(self) -> Iterator[int]:
-        """Give the trials that the run was extended by after its end, one extension after the other."""
+    def extensions(self) -> Iterator[ev.Wished]:
+        """Give the extensions of the run after its end, one after the other, as they were told."""
         while self._wishes:
             wished = self._wishes.popleft()
             if wished.ended:
-                yield wished.wish["num_trials"]
+                yield wished
 
 
 def _parted(events: Iterable[ev.Event]) -> Iterator[tuple[ev.Event, bool]]:
