@@ -175,8 +175,8 @@ class Execution:
             reason = "interrupted"
         except BaseException as error:
             reason = f"failed: {error}"
-            self._account(reason)
             if not isinstance(error, LMError | TooManyErrors | WorkersLost) or self.history.best is None:
+                self._account(reason)
                 self.emit(ev.RunFinished(reason))
                 raise
             self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
@@ -195,6 +195,11 @@ class Execution:
         """
         self._budget.rest()
         retold = self._past.started is not None and not self._past.left_behind
+        if self._past.ahead and self._home is not None and not (retold and self._past.ended):
+            self.emit.go_on()
+            untold = _more(self._budget.paid, self._past.usage)
+            if untold.calls:
+                self._home(ev.LMUsed(ev.CUT_OFF, untold))  # the log alone: it tells of the rest
         if self._past.ahead or (retold and reason != FINISHED):
             return  # what was paid for isn't all told yet
         # what the log tells of and this time wasn't asked for, such as the end that a limit had brought on

@@ -217,12 +217,17 @@ class Retelling(ev.Emitter):
 
     def __call__(self, event: ev.Event) -> None:
         found = self._end(event) if isinstance(event, ev.RunFinished) else self.past.retold(event)
-        if self.past.started is not None and not self.past.left_behind and not self.past.holds(found):
-            self.past.left_behind = True
-            super().__call__(ev.RunResumed())
+        if self.past.started is not None and not self.past.holds(found):
+            self.go_on()
         if isinstance(found, ev.LMUsed) and found.stage != ev.CUT_OFF and self.past.holds(found):
             self.past.retold_usage = self.past.retold_usage + found.usage
         super().__call__(found)
+
+    def go_on(self) -> None:
+        """Tell, once, that the run goes on from its log."""
+        if not self.past.left_behind:
+            self.past.left_behind = True
+            super().__call__(ev.RunResumed())
 
     def _end(self, event: ev.RunFinished) -> ev.Event:
         """Return what to tell of the end; where nothing new came of a run that had ended, its log stays as it is."""

@@ -120,6 +120,21 @@ def test_a_log_tells_the_end_of_each_sitting_and_all_that_was_paid(tmp_path):
     assert mn.History.read(tmp_path).reason == "finished"
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_run_that_is_stopped_before_it_comes_as_far_as_before_tells_all_that_was_paid(tmp_path, killed):
+    calls, after = stopped(tmp_path, 120, True)
+    assert after
+    log = tmp_path / "events.jsonl"
+    if killed:
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-5]))
+    for place in (40, 70, 40):
+        assert stopped(tmp_path, place, True) == (0, 0)
+        assert mn.History.read(tmp_path).usage.calls == calls
+    _, resumed, last = compiled(tmp_path)
+    assert mn.History.read(tmp_path).usage == resumed.usage
+    assert resumed.usage.calls == calls + last.calls
+
+
 def test_a_run_that_is_stopped_with_nothing_left_to_do_has_finished_when_it_is_resumed(tmp_path):
     lm = compiled(tmp_path / "calm", data={**DATA, "testset": []})[2]
     stopped_at = mn.History()
