@@ -38,6 +38,7 @@ from mipro_nb.verdict import judge
 
 SETTLING = "the best so far is evaluated on {count} examples more; stop again to end at once."
 UNSETTLED = "the best so far isn't fully evaluated: {why}."
+OVERTAKEN = "it came to lead only while others were evaluated"
 ENDS = {"bootstrap": "no more demo sets are made from", "propose": "proposals end", "search": "the search ends"}
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
@@ -384,6 +385,8 @@ class Execution:
             self.emit(ev.Noted(ev.SETTLING, SETTLING.format(count=len(left))))
             pool.again()
             stage.prove(pool)
+            if stage.unproven and stage.unproven[0][0] == stage.winner():
+                raise Stopped(OVERTAKEN)
         except (Stopped, LMError, TooManyErrors, WorkersLost) as why:
             self.emit(ev.Noted("search", UNSETTLED.format(why=str(why).rstrip("."))))
         finally:
