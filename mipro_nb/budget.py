@@ -213,7 +213,8 @@ class Budget:
         most = self._need(attempt)
         need = self._within(most)
         self._reserve(need)
-        begun = self.ledger.begin(most.tokens, most.cost) if self.ledger is not None else 0
+        ledger = self.ledger  # of a call that is left alone: that of an extension won't have its answer
+        begun = ledger.begin(most.tokens, most.cost) if ledger is not None else 0
         used, settled = need, False
         try:
             yield
@@ -225,8 +226,8 @@ class Budget:
                 self._say_doubtful(attempt.lm, need)
             raise
         finally:
-            if self.ledger is not None and settled:
-                self.ledger.settle(begun)
+            if ledger is not None and settled:
+                ledger.settle(begun)
             with self._changed:
                 self._flying -= 1
                 self._reserved = self._reserved - need if self._flying else Amount()

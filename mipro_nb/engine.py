@@ -23,7 +23,7 @@ from mipro_nb.jobrecord import memory_of, record_of
 from mipro_nb.mirroring import mirrored
 from mipro_nb.module import Module
 from mipro_nb.opening import started
-from mipro_nb.past import Past, Retelling
+from mipro_nb.past import FINISHED, Past, Retelling
 from mipro_nb.plan import Job
 from mipro_nb.pool import Pool
 from mipro_nb.propose import GroundedProposer
@@ -38,6 +38,7 @@ from mipro_nb.verdict import judge
 
 SETTLING = "the best so far is evaluated on {count} examples more; stop again to end at once."
 UNSETTLED = "the best so far isn't fully evaluated: {why}."
+OVERTAKEN = "it came to lead only while others were evaluated"
 ENDS = {"bootstrap": "no more demo sets are made from", "propose": "proposals end", "search": "the search ends"}
 OPENED = "the test set is opened for the {times}. time: a choice made after seeing its result is no longer blind to it."
 
@@ -168,15 +169,15 @@ class Execution:
             with context(lm=self.job.task_model), self._pool() as pool, through(self._traffic(pool)):
                 stages(pool)
             self._past.ahead = False
-            reason = "finished"
+            reason = FINISHED
         except Stopped as stopped:
             reason = f"stopped: {stopped}"
         except KeyboardInterrupt:
             reason = "interrupted"
         except BaseException as error:
             reason = f"failed: {error}"
-            self._account()
             if not isinstance(error, LMError | TooManyErrors | WorkersLost) or self.history.best is None:
+                self._account(reason)
                 self.emit(ev.RunFinished(reason))
                 raise
             self.remarks.append(f"the run ended early, the best program so far is returned: {error}")
@@ -184,17 +185,23 @@ class Execution:
         if self._stage is not None:
             self._stage.remember()
         self._save(program)
-        self._account()
+        self._account(reason)
         self.emit(ev.RunFinished(reason))
         return program
 
-    def _account(self) -> None:
+    def _account(self, reason: str) -> None:
         """Tell of the calls for examples that the end cut off: they were paid for.
 
         A run that goes on tells of them again, with their examples; so they are booked apart, see ``events.CUT_OFF``.
         """
         self._budget.rest()
-        if self._past.ahead or (self._past.started is not None and not self._past.left_behind):
+        retold = self._past.started is not None and not self._past.left_behind
+        if self._past.ahead and self._home is not None and not (retold and self._past.ended):
+            self.emit.go_on()
+            untold = _more(self._budget.paid, self._past.usage)
+            if untold.calls:
+                self._home(ev.LMUsed(ev.CUT_OFF, untold))  # the log alone: it tells of the rest
+        if self._past.ahead or (retold and reason != FINISHED):
             return  # what was paid for isn't all told yet
         # what the log tells of and this time wasn't asked for, such as the end that a limit had brought on
         logged = _more(self._past.usage, self._past.retold_usage)
@@ -205,7 +212,10 @@ class Execution:
             self.emit(known)
         missing = _more(self._budget.paid, self.history.usage)
         if missing.calls:
-            self.emit(ev.LMUsed(ev.CUT_OFF, missing))
+            cut_off = ev.LMUsed(ev.CUT_OFF, missing)
+            if retold and self._past.ended == reason:
+                self._past.own(cut_off)
+            self.emit(cut_off)
 
     def _traffic(self, pool: Pool) -> Traffic:
         """What stands between the run and its LMs; the gate first, so that nothing is reserved while a call waits."""
@@ -258,8 +268,8 @@ class Execution:
         stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, past, keep)
         self._stage = stage
         self._search(stage, pool)
-        for more in past.extensions():
-            stage.extend(more)
+        for wished in past.extensions():
+            stage.extend(wished.wish["num_trials"], wished)
             self._search(stage, pool)
 
     def _stop(self) -> str | None:
@@ -375,6 +385,8 @@ class Execution:
             self.emit(ev.Noted(ev.SETTLING, SETTLING.format(count=len(left))))
             pool.again()
             stage.prove(pool)
+            if stage.unproven and stage.unproven[0][0] == stage.winner():
+                raise Stopped(OVERTAKEN)
         except (Stopped, LMError, TooManyErrors, WorkersLost) as why:
             self.emit(ev.Noted("search", UNSETTLED.format(why=str(why).rstrip("."))))
         finally:

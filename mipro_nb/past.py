@@ -19,6 +19,7 @@ from mipro_nb.search import Choice
 
 Key = tuple[bool, tuple[int, ...], tuple[int, ...], int]  # on the test set or not, instructions, demos, example
 OF_A_MOMENT = (ev.RunPaused, ev.ConcurrencyChanged)  # what doesn't come again when a run is repeated
+FINISHED = "finished"
 AROUND = (ev.LMUsed, ev.Noted)  # told just before an ExampleScored, they belong to it
 
 
@@ -35,11 +36,12 @@ class Past:
         usage: of all calls that the log tells of, but for those of a stopped run's evaluation of its best.
         retold_usage: of those calls that were told of again.
         seconds: that the run has gone on, the times between its processes not counted.
+        ended: the reason of the run's end, if the log ends with it, or an empty text.
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
         self.started: ev.RunStarted | None = None
-        self.left_behind = False
+        self.left_behind, self.ended = False, ""
         self.usage, self.retold_usage = ev.Usage(), ev.Usage()
         self.seconds, self._since = 0.0, 0.0
         self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
@@ -54,12 +56,14 @@ class Past:
         trials: dict[int, ev.TrialStarted] = {}
         lost: dict[int, list[tuple[Key, tuple[ev.Event, ...]]]] = defaultdict(list)
         before: list[ev.Event] = []
+        aside: list[ev.Event] = []
         beside: dict[int, ev.TrialStarted] = {}
         for event, spare in _parted(events):
             self.own(event)
             self._count(event)
+            self.ended = event.reason if isinstance(event, ev.RunFinished) else ""
             if spare:
-                before = self._set_aside(event, before, trials, beside)
+                aside = self._set_aside(event, aside, trials, beside)
                 continue
             if isinstance(event, ev.LMUsed) and event.stage != ev.CUT_OFF:
                 self.usage = self.usage + event.usage
@@ -165,12 +169,12 @@ class Past:
         while self._wishes and not self._wishes[0].ended and self._wishes[0].turn <= turn:
             yield self._wishes.popleft().wish
 
-    def extensions(self) -> Iterator[int]:
-        """Give the trials that the run was extended by after its end, one extension after the other."""
+    def extensions(self) -> Iterator[ev.Wished]:
+        """Give the extensions of the run after its end, one after the other, as they were told."""
         while self._wishes:
             wished = self._wishes.popleft()
             if wished.ended:
-                yield wished.wish["num_trials"]
+                yield wished
 
 
 def _parted(events: Iterable[ev.Event]) -> Iterator[tuple[ev.Event, bool]]:
@@ -212,13 +216,27 @@ class Retelling(ev.Emitter):
     past = Past()
 
     def __call__(self, event: ev.Event) -> None:
-        found = self.past.retold(event)
-        if self.past.started is not None and not self.past.left_behind and not self.past.holds(found):
-            self.past.left_behind = True
-            super().__call__(ev.RunResumed())
+        found = self._end(event) if isinstance(event, ev.RunFinished) else self.past.retold(event)
+        if self.past.started is not None and not self.past.holds(found):
+            self.go_on()
         if isinstance(found, ev.LMUsed) and found.stage != ev.CUT_OFF and self.past.holds(found):
             self.past.retold_usage = self.past.retold_usage + found.usage
         super().__call__(found)
+
+    def go_on(self) -> None:
+        """Tell, once, that the run goes on from its log."""
+        if not self.past.left_behind:
+            self.past.left_behind = True
+            super().__call__(ev.RunResumed())
+
+    def _end(self, event: ev.RunFinished) -> ev.Event:
+        """Return what to tell of the end; where nothing new came of a run that had ended, its log stays as it is."""
+        news = self.past.left_behind or (event.reason == FINISHED and self.past.ended != FINISHED)
+        if news or not self.past.ended:
+            return event
+        found = self.past.retold(event)
+        self.past.own(found)
+        return found
 
 
 def _line(event: ev.Event) -> str:

@@ -93,13 +93,18 @@ class SearchStage:
             self._strategy.prove(False)
             self._searching.turn, self._proving = turn, False  # a resumed run counts none of this
 
-    def extend(self, num_trials: int) -> None:
-        """Let the search go on with so many more trials, and with what people have wished for since it ended."""
-        self._grant_wishes()
-        self._grant_more(num_trials, ended=True)
+    def extend(self, num_trials: int, wished: ev.Wished | None = None) -> None:
+        """Let the search go on with so many more trials, and with what people have wished for since it ended.
 
-    def _grant_more(self, num_trials: int, *, ended: bool) -> None:
-        self._emit(ev.Wished(self._searching.turn, {"kind": "extend", "num_trials": num_trials}, ended))
+        Args:
+            wished: how a log tells of it; the search may have come further before it now, if it had been stopped.
+        """
+        self._grant_wishes()
+        wished = wished or ev.Wished(self._searching.turn, {"kind": "extend", "num_trials": num_trials}, ended=True)
+        self._grant_more(num_trials, wished)
+
+    def _grant_more(self, num_trials: int, wished: ev.Wished) -> None:
+        self._emit(wished)
         plan = self._job.plan
         if plan.evaluations is not None:
             more = num_trials * (plan.minibatch_size or len(self._job.valset))
@@ -139,12 +144,15 @@ class SearchStage:
             return
         for told in self._past.wishes(self._searching.turn):
             wish = read_wish(told)
-            self._grant_more(wish, ended=False) if isinstance(wish, int) else self._grant(wish)
+            self._more(wish) if isinstance(wish, int) else self._grant(wish)
         if more := self._control.take_more():
-            self._grant_more(more, ended=False)
+            self._more(more)
         self._grant_wishes()
         if self._keep is not None:
             self._keep(self._strategy.owed)
+
+    def _more(self, num_trials: int) -> None:
+        self._grant_more(num_trials, ev.Wished(self._searching.turn, {"kind": "extend", "num_trials": num_trials}))
 
     def _grant_wishes(self) -> None:
         for wish in self._control.take_wishes():

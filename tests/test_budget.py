@@ -468,6 +468,19 @@ def test_a_ledger_is_told_of_each_try_and_left_with_those_that_may_be_billed():
     assert [cost for _, cost in book.left.values()] == [0.25]
 
 
+def test_a_call_that_was_left_alone_settles_in_its_own_ledger():
+    budget, book, other = Budget(), Book(), Book()
+    budget.ledger = book
+
+    def answer(messages):
+        budget.ledger = other  # the run was extended meanwhile
+        return "yes"
+
+    with under(budget):
+        FakeLM(answer, price=0.25, max_tokens=9)("is it?")
+    assert not book.left
+
+
 def test_what_may_have_been_billed_before_counts_where_there_is_a_limit():
     before = Amount(2, 1000, math.inf)
     assert Budget(max_calls=5, doubtful=before).spent == Amount(2, 0, 0)

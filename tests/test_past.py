@@ -61,6 +61,41 @@ def test_what_was_told_anew_counts_and_not_what_was_told_at_the_stop():
     assert past.result(False, Choice((2,), (0,)), 5) is None
 
 
+def test_what_a_kill_left_of_an_evaluation_of_the_best_is_not_the_runs_own():
+    past = log(USED, scored(1.0), SETTLING, *BEST)
+    again = ev.LMUsed("search", ev.Usage(1), at=99.0)
+    assert past.retold(again) is again
+
+
+def told_by(past, *events):
+    """Give out events; return those that the log takes."""
+    recorder = EventRecorder()
+    emit = Retelling([recorder])
+    emit.past = past
+    for event in events:
+        emit(event)
+    return [event for event in recorder.events if not past.holds(event)]
+
+
+RUN = ev.RunStarted("id", "P", ("self",), {}, {}, {}, {}, at=1.0)
+END = ev.RunFinished("stopped: as asked", at=5.0)
+
+
+def test_the_second_end_is_told_even_if_it_is_like_the_first():
+    new, again = ev.Noted("x", "new"), ev.RunFinished("stopped: as asked", at=9.0)
+    assert told_by(Past([RUN, END]), RUN, new, again)[1:] == [new, again]
+
+
+@pytest.mark.parametrize("reason", ["stopped: as asked", "interrupted"])
+def test_an_ended_run_that_came_no_further_leaves_its_log_as_it_is(reason):
+    assert told_by(Past([RUN, END]), RUN, ev.RunFinished(reason, at=9.0)) == []
+
+
+def test_a_run_that_had_nothing_left_to_do_is_told_to_have_finished():
+    _, end = told_by(Past([RUN, END]), RUN, ev.RunFinished("finished", at=9.0))
+    assert end.reason == "finished"
+
+
 def test_each_result_is_given_once():
     past = log(USED, scored(1.0))
     assert past.has(False, CHOICE, 5)
@@ -121,7 +156,7 @@ def test_wishes_come_at_their_turn():
     assert list(past.wishes(2)) == []
     assert list(past.wishes(4)) == [first.wish]
     assert list(past.wishes(100)) == []  # that one came after the end
-    assert list(past.extensions()) == [4]
+    assert [wished.wish["num_trials"] for wished in past.extensions()] == [4]
 
 
 def test_that_the_run_goes_on_is_told_when_something_new_happens_and_once():

@@ -129,7 +129,9 @@ def settled(run):
 def test_a_stopped_search_evaluates_its_best_fully(search, after):
     run, lm = pressed(after, search=search)
     assert run.history.reason == "stopped: as asked"
-    assert proven(run)[0] == 30
+    examples, notes = proven(run)
+    assert examples == 30 or notes[-1].startswith("the best so far isn't fully evaluated: it came to lead only while")
+    assert examples == 30 or settled(run) == 2 * 30
     assert settled(run) <= 2 * 30
     assert run.history.usage.calls == lm.calls
 

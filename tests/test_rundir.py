@@ -106,6 +106,49 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path,
     assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
 
 
+def test_a_log_tells_the_end_of_each_sitting_and_all_that_was_paid(tmp_path):
+    stopped(tmp_path, 120, True)
+    calls = mn.History.read(tmp_path).usage.calls
+    again, _ = stopped(tmp_path, 180, True)
+    read = mn.History.read(tmp_path)
+    assert read.reason == "stopped: as asked"
+    assert read.usage.calls == calls + again
+    before = (tmp_path / "events.jsonl").read_bytes()
+    compiled(tmp_path, stop_after=160)
+    compiled(tmp_path)
+    assert (tmp_path / "events.jsonl").read_bytes().startswith(before)
+    assert mn.History.read(tmp_path).reason == "finished"
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_run_that_is_stopped_before_it_comes_as_far_as_before_tells_all_that_was_paid(tmp_path, killed):
+    calls, after = stopped(tmp_path, 120, True)
+    assert after
+    log = tmp_path / "events.jsonl"
+    if killed:
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-5]))
+    for place in (40, 70, 40):
+        assert stopped(tmp_path, place, True) == (0, 0)
+        assert mn.History.read(tmp_path).usage.calls == calls
+    _, resumed, last = compiled(tmp_path)
+    assert mn.History.read(tmp_path).usage == resumed.usage
+    assert resumed.usage.calls == calls + last.calls
+
+
+def test_a_run_that_is_stopped_with_nothing_left_to_do_has_finished_when_it_is_resumed(tmp_path):
+    lm = compiled(tmp_path / "calm", data={**DATA, "testset": []})[2]
+    stopped_at = mn.History()
+    for after in (120, lm.calls - 1):
+        _, stopped_at, _ = compiled(tmp_path / "torn", stop_after=after, data={**DATA, "testset": []})
+    paid = mn.History.read(tmp_path / "torn").usage.calls
+    assert stopped_at.reason == "stopped: enough"
+    _, resumed, last = compiled(tmp_path / "torn", data={**DATA, "testset": []})
+    _, again, _ = compiled(tmp_path / "torn", data={**DATA, "testset": []})
+    read = mn.History.read(tmp_path / "torn")
+    assert read.reason == resumed.reason == "finished"
+    assert read.usage.calls == resumed.usage.calls == again.usage.calls == paid + last.calls
+
+
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_a_run_that_was_killed_while_it_evaluated_its_best_goes_on(tmp_path, search):
     settings = {"search": search}
@@ -132,6 +175,30 @@ def test_a_finished_run_that_is_compiled_again_costs_nothing(tmp_path):
     assert second[2].calls == 0
     assert same(first[:2], second[:2])
     assert (tmp_path / "events.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(tmp_path, search):
+    lm = fake()
+
+    def look(event):
+        if run.history.usage.calls > 120 and not pressed:
+            pressed.append(True)
+            run.stop()
+
+    pressed, options = [], {**DATA, "run_dir": tmp_path, "listeners": [look], "requires_permission_to_run": True}
+    with mn.context(lm=lm, progress=False):
+        run = mn.MIPROv2(metric, seed=2, search=search).start(mn.Predict("q -> a"), **options)
+    run.start()
+    run.result(PATIENCE)
+    run.extend(3)
+    run.result(PATIENCE)
+    first = compiled(tmp_path, settings={"search": search})
+    again = compiled(tmp_path, settings={"search": search})
+    assert again[2].calls == 0
+    assert same(again[:2], first[:2])
+    wished = [event for event in mn.History.read(tmp_path).events if isinstance(event, ev.Wished)]
+    assert len(wished) == 1
 
 
 def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
