@@ -61,7 +61,7 @@ def test_a_stopped_search_evaluates_its_best_and_ends_at_once_when_it_is_stopped
     picture(view, "evaluating")
     page.press(view, "End now")
     page.open_gate()
-    page.shows(page.output(1), "MIPROv2 · Predict · stopped", "it was stopped again", "best on validation")
+    page.shows(page.output(1), "MIPROv2 · Predict · stopped", "as asked", "best, estimated")
 
 
 def test_a_stopped_run_is_listed_opened_and_gone_on_with_after_a_restart_of_the_kernel(page):
