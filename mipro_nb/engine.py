@@ -352,6 +352,9 @@ class Execution:
     def _search(self, stage: SearchStage, pool: Pool) -> None:
         """Stage 3, and the verdict. A search that a limit ends leaves what its end and the verdict take."""
         self._funds.begin("search")
+        if self._past.stopped:
+            self._stop_again(stage, pool)
+            return
         try:
             if not self._up_to_share("search", lambda: stage.run(pool), pool):
                 self._funds.begin("end")
@@ -370,6 +373,14 @@ class Execution:
                 raise
         if self._reached is not None:
             raise Stopped(self._reached)
+
+    def _stop_again(self, stage: SearchStage, pool: Pool) -> None:
+        """Repeat a search up to where somebody stopped it, and the evaluation of its best; an extension follows."""
+        stage.run(pool)
+        self._past.pass_stop()
+        if self._past.stopped:
+            stage.prove(pool)
+            self._past.pass_stop()
 
     def _settle(self, stage: SearchStage, pool: Pool) -> None:
         """Evaluate the best so far fully, after somebody has stopped the search, unless they want the end at once."""

@@ -20,7 +20,21 @@ from mipro_nb.search import Choice
 Key = tuple[bool, tuple[int, ...], tuple[int, ...], int]  # on the test set or not, instructions, demos, example
 OF_A_MOMENT = (ev.RunPaused, ev.ConcurrencyChanged)  # what doesn't come again when a run is repeated
 FINISHED = "finished"
+BY_HAND, BY_A_LIMIT = ("stopped: ", "interrupted"), "stopped: max_"  # beginnings of a run's reason
+LATE = ExampleResult(-1, None, error="The run was stopped before it came in.")  # of a stopped search: not to be run
 AROUND = (ev.LMUsed, ev.Noted)  # told just before an ExampleScored, they belong to it
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Stop:
+    """Where a run was stopped that was extended then: after so many results, at a turn, after so many extensions.
+
+    There are two of a stop after which the best was evaluated: before that and after it.
+    """
+
+    results: int
+    turn: int
+    extension: int
 
 
 class Past:
@@ -49,6 +63,9 @@ class Past:
         self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
         self._spare: dict[Key, tuple[ev.Event, ...]] = {}  # of what was best at a stop: the run itself may not need it
         self._wishes: deque[ev.Wished] = deque()
+        self._stops: deque[_Stop] = deque()
+        self._rank: dict[int, int] = {}  # by identity: how many results the log tells before this one
+        self._extended = 0
         self._read(events)
         self.ahead = bool(self._results)
 
@@ -58,6 +75,7 @@ class Past:
         before: list[ev.Event] = []
         aside: list[ev.Event] = []
         beside: dict[int, ev.TrialStarted] = {}
+        stopped, settled, extensions = False, None, 0
         for event, spare in _parted(events):
             self.own(event)
             self._count(event)
@@ -70,12 +88,15 @@ class Past:
             if isinstance(event, ev.ExampleScored):
                 key = _key(trials[event.trial], event)
                 block = (*before, event)
+                self._rank[id(event)] = len(self._rank)
                 self._results[key].append(block)
                 if event.score is None:
                     lost[event.trial].append((key, block))
                 before = []
                 continue
             if isinstance(event, AROUND):
+                if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
+                    settled = len(self._rank)
                 before.append(event)
                 continue
             self._keep(before)
@@ -90,6 +111,12 @@ class Past:
                     lost.pop(event.trial, None)  # the search was told that they failed
                 case ev.Wished():
                     self._wishes.append(event)
+                    if event.ended and stopped:
+                        ends = (len(self._rank),) if settled is None else (settled, len(self._rank))
+                        self._stops += [_Stop(results, event.turn, extensions) for results in ends]
+                    settled, extensions = None, extensions + event.ended
+                case ev.RunFinished():
+                    stopped = event.reason.startswith(BY_HAND) and not event.reason.startswith(BY_A_LIMIT)
         self._keep(before)
         self._spare = {key: block for key, block in self._spare.items() if key not in self._results}
         for key, block in (one for blocks in lost.values() for one in blocks):
@@ -143,13 +170,17 @@ class Past:
         return id(event) in self._own
 
     def result(self, tested: bool, choice: Choice, example: int) -> ExampleResult | None:
-        """Return what came of an example under a combination, each time it was run; None: it is to be run.
+        """Return what came of an example under a combination, each time it was run.
+
+        None: it is to be run. ``LATE``: it isn't, the search was stopped before.
 
         Args:
             tested: whether it is one of the test set.
         """
         key = tested, choice.instructions, choice.demos, example
         known = self._results.get(key)
+        if not tested and self.stopped and not (known and self._rank[id(known[0][-1])] < self._stops[0].results):
+            return LATE
         if not known:
             self.ahead = False
         if not known and key not in self._spare:
@@ -158,6 +189,19 @@ class Past:
         scored = told[-1]
         assert isinstance(scored, ev.ExampleScored)
         return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the search, as far as it is repeated, was stopped by somebody and extended then."""
+        return bool(self._stops) and self._stops[0].extension == self._extended
+
+    def stopped_at(self, turn: int) -> bool:
+        """Whether that was at this turn (see ``events.Wished``)."""
+        return self.stopped and self._stops[0].turn <= turn
+
+    def pass_stop(self) -> None:
+        """Go on to what came after the stop: an extension, or the evaluation of the best up to the next stop."""
+        self._stops.popleft()
 
     def has(self, tested: bool, choice: Choice, example: int) -> bool:
         """Whether ``result`` would give one."""
@@ -174,6 +218,7 @@ class Past:
         while self._wishes:
             wished = self._wishes.popleft()
             if wished.ended:
+                self._extended += 1
                 yield wished
 
 

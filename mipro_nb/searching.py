@@ -12,7 +12,7 @@ from mipro_nb.example import Example
 from mipro_nb.flow import Stopped
 from mipro_nb.history import History
 from mipro_nb.module import Module
-from mipro_nb.past import Past
+from mipro_nb.past import LATE, Past
 from mipro_nb.pool import Pool
 from mipro_nb.remote import score_example
 from mipro_nb.scoring import ExampleResult, Metric
@@ -91,12 +91,17 @@ class Searching:
         self._rounds.clear()
         try:
             pool.feed(self._score, self._next_items(), self._arrived)
+            self._cut_off()  # what is left, of a stopped search that is repeated
         except Stopped:
-            for trial in (trial for group in self._rounds for trial in group):
-                self._finish(trial, self._strategy.keep(trial.work, trial.scores))
+            self._cut_off()
             raise
         finally:
             self.tell_posterior()
+
+    def _cut_off(self) -> None:
+        for trial in (trial for group in self._rounds for trial in group):
+            self._finish(trial, self._strategy.keep(trial.work, trial.scores))
+        self._rounds.clear()
 
     def tell_posterior(self, growth: float = 1.0) -> None:
         """Emit what the strategy believes, if its evidence has grown by more than this factor since the last time."""
@@ -139,6 +144,8 @@ class Searching:
 
     def _arrived(self, item: Item, result: ExampleResult) -> list[Item]:
         trial, number = item
+        if result is LATE:
+            return []
         report(self._emit, "search", trial.number, trial.names, result)
         trial.waiting -= 1
         if result.score is None:

@@ -67,7 +67,7 @@ class SearchStage:
     def run(self, pool: Pool) -> None:
         """Search until the strategy has no more to ask for; errors as of ``Searching.run``."""
         self._searching.run(pool)
-        while self._strategy.wants:
+        while self._strategy.wants and not self._past.stopped_at(self._searching.turn):
             self._renewal.propose(self.best(), pool)
             self._grow(wanted=True)
             self._searching.run(pool)

@@ -3,7 +3,7 @@
 import pytest
 
 from mipro_nb import events as ev
-from mipro_nb.past import Past, Retelling
+from mipro_nb.past import LATE, Past, Retelling
 from mipro_nb.search import Choice
 from mipro_nb.testing import EventRecorder
 
@@ -51,6 +51,34 @@ def test_what_was_told_of_the_best_is_the_runs_own_if_it_was_extended_then():
     past = log(USED, scored(1.0), SETTLING, *BEST, scored(0.5, trial=2, at=7.0), *more)
     assert all(past.holds(event) for event in past.result(False, Choice((2,), (0,)), 5).told)
     assert past.retold(ev.TrialStarted(2, "full", (2,), (0,), 8, 8, at=99.0)).at == 5.5
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_search_that_was_stopped_and_extended_is_stopped_again_where_it_was(settled):
+    more = ev.Wished(4, {"kind": "extend", "num_trials": 3}, ended=True, at=8.5)
+    proof = (SETTLING, *BEST, scored(0.5, trial=2, at=7.0)) if settled else ()
+    end = (ev.RunFinished("stopped: enough", at=8.0), more, ev.RunExtended(3, 30, at=9.0), scored(0.25, 6, at=10.0))
+    past = log(USED, scored(1.0), *proof, *end)
+    assert past.stopped
+    assert past.stopped_at(4)
+    assert not past.stopped_at(3)
+    assert past.result(False, CHOICE, 5).score == 1.0
+    for example in (6, 7):
+        assert past.result(False, CHOICE, example) is LATE, "it came later, or never"
+    past.pass_stop()
+    assert past.stopped == settled
+    if settled:
+        assert past.result(False, Choice((2,), (0,)), 5).score == 0.5
+        past.pass_stop()
+    assert [wished.wish["num_trials"] for wished in past.extensions()] == [3]
+    assert past.result(False, CHOICE, 6).score == 0.25
+    assert past.result(False, CHOICE, 7) is None
+
+
+@pytest.mark.parametrize("reason", ["finished", "stopped: max_calls=9: the limit", "failed: no"])
+def test_a_run_that_ended_by_itself_is_not_stopped_again(reason):
+    more = ev.Wished(4, {"kind": "extend", "num_trials": 3}, ended=True, at=8.5)
+    assert not log(scored(1.0), ev.RunFinished(reason, at=8.0), more, ev.RunExtended(3, 30, at=9.0)).stopped
 
 
 def test_what_was_told_anew_counts_and_not_what_was_told_at_the_stop():

@@ -201,6 +201,51 @@ def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(t
     assert len(wished) == 1
 
 
+def stopped_and_extended(where, search, after, evaluate, copy_at=None):
+    """Stop after so many calls, extend; copy the directory after so many more. Return the run and its LM."""
+    lm, pressed, extended, copied = fake(), [], [], []
+
+    def look(event):
+        if run.history.usage.calls > after and not pressed:
+            pressed.append(True)
+            run.stop(evaluate=evaluate)
+        if isinstance(event, ev.RunExtended):
+            extended.append(lm.calls)
+        due = copy_at is not None and extended and lm.calls > extended[0] + copy_at and not copied
+        if due and isinstance(event, ev.ExampleScored):
+            copied.append(shutil.copytree(where, where.with_name("killed")))
+
+    options = {**DATA, "run_dir": where, "listeners": [look], "requires_permission_to_run": True}
+    with mn.context(lm=lm, progress=False):
+        run = mn.MIPROv2(metric, seed=2, search=search).start(mn.Predict("q -> a"), **options)
+    run.start()
+    run.result(PATIENCE)
+    run.extend(3)
+    run.result(PATIENCE)
+    return run, lm
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
+@pytest.mark.parametrize("after", [90, 120, 170])
+@pytest.mark.parametrize("evaluate", [True, False])
+def test_a_run_that_was_stopped_and_extended_is_resumed_as_it_was(tmp_path, search, after, evaluate):
+    run, _ = stopped_and_extended(tmp_path, search, after, evaluate)
+    best, history, lm = compiled(tmp_path, settings={"search": search})
+    assert same((best, history), (run.program, run.history))
+    assert lm.calls < 8, "an extension may have used an answer a second time"
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+@pytest.mark.parametrize("more", [40, 90])
+def test_a_run_that_is_killed_in_its_extension_after_a_stop_goes_on_with_it(tmp_path, search, more):
+    whole = tmp_path / "whole"
+    run, lm = stopped_and_extended(whole, search, 120, True, copy_at=more)
+    known = mn.History.read(tmp_path / "killed").usage.calls
+    best, history, rest = compiled(tmp_path / "killed", settings={"search": search})
+    assert same((best, history), (run.program, run.history))
+    assert known + rest.calls <= lm.calls + 16, "those in flight when the copy was made, and answers used twice"
+
+
 def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
     def begin(where, lm, **more):
         with mn.context(lm=lm, progress=False):
