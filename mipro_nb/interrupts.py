@@ -11,11 +11,14 @@ from typing import Any
 
 @contextlib.contextmanager
 def _handled(handle: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Hand interrupts to a function, with what they did before; only in the main thread, which alone gets them."""
-    if threading.current_thread() is not threading.main_thread():
+    """Hand interrupts to a function, with what they did before; only in the main thread, which alone gets them.
+
+    Where they are ignored, as in what a shell runs in the background, they stay so.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def handler(number: int, frame: Any) -> None:
         handle(lambda: before(number, frame) if callable(before) else None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +18,10 @@ if "MIPRO_NB_DATA" not in os.environ:  # nor runs the user's own
     os.environ["MIPRO_NB_DATA"] = tempfile.mkdtemp(prefix="mipro_nb_data_")
     atexit.register(shutil.rmtree, os.environ["MIPRO_NB_DATA"], ignore_errors=True)
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+# what a shell starts in the background ignores interrupts: the tests of them would wait for ever
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 collect_ignore = ["record_golden.py"]  # needs dspy
 

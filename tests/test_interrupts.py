@@ -68,6 +68,17 @@ def test_other_threads_have_none():
     assert done == [signal.default_int_handler]
 
 
+def test_where_interrupts_are_ignored_they_stay_so():
+    asked, before = [], signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping(lambda: asked.append(1)), noted() as seen:
+            interrupt()
+            interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert asked == seen == []
+
+
 def test_an_interrupted_compile_keeps_what_was_in_flight(tmp_path):
     waiting, door = [], threading.Event()
 
