@@ -189,7 +189,7 @@ def test_a_limit_that_is_nearly_reached_leaves_no_evaluation_of_the_best(search)
     before = sum(calls[stage].calls for stage in ("bootstrap", "propose")) + 60
     run, lm = pressed(60, search=search, num_threads=1, max_calls=before + 8)
     if run.history.reason == "stopped: as asked":
-        assert "isn't fully evaluated: max_calls=" in proven(run)[1][-1]
+        assert "max_calls=" in proven(run)[1][-1], "for the stop, or for the search that it came too late for"
     assert lm.calls <= before + 8
 
 
