@@ -177,30 +177,6 @@ def test_a_finished_run_that_is_compiled_again_costs_nothing(tmp_path):
     assert (tmp_path / "events.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("search", ["paired", "mipro"])
-def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(tmp_path, search):
-    lm = fake()
-
-    def look(event):
-        if run.history.usage.calls > 120 and not pressed:
-            pressed.append(True)
-            run.stop()
-
-    pressed, options = [], {**DATA, "run_dir": tmp_path, "listeners": [look], "requires_permission_to_run": True}
-    with mn.context(lm=lm, progress=False):
-        run = mn.MIPROv2(metric, seed=2, search=search).start(mn.Predict("q -> a"), **options)
-    run.start()
-    run.result(PATIENCE)
-    run.extend(3)
-    run.result(PATIENCE)
-    first = compiled(tmp_path, settings={"search": search})
-    again = compiled(tmp_path, settings={"search": search})
-    assert again[2].calls == 0
-    assert same(again[:2], first[:2])
-    wished = [event for event in mn.History.read(tmp_path).events if isinstance(event, ev.Wished)]
-    assert len(wished) == 1
-
-
 def stopped_and_extended(where, search, after, evaluate, copy_at=None):
     """Stop after so many calls, extend; copy the directory after so many more. Return the run and its LM."""
     lm, pressed, extended, copied = fake(), [], [], []
@@ -223,6 +199,17 @@ def stopped_and_extended(where, search, after, evaluate, copy_at=None):
     run.extend(3)
     run.result(PATIENCE)
     return run, lm
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(tmp_path, search):
+    stopped_and_extended(tmp_path, search, 120, True)
+    first = compiled(tmp_path, settings={"search": search})
+    again = compiled(tmp_path, settings={"search": search})
+    assert again[2].calls == 0
+    assert same(again[:2], first[:2])
+    wished = [event for event in mn.History.read(tmp_path).events if isinstance(event, ev.Wished)]
+    assert len(wished) == 1
 
 
 @pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
