@@ -47,7 +47,7 @@ def test_a_run_that_can_not_afford_all_its_trials_still_ends_with_a_verdict(sear
     assert history.verdict is not None
     assert history.reason.startswith(f"stopped: {limit}=")
     assert "kept for the final evaluation and the verdict" in history.reason
-    assert [note for note in notes(history, "search") if note.startswith(f"the search ends here: {limit}=")]
+    assert sum(note.startswith(f"the search ends here: {limit}=") for note in notes(history, "search")) == 1
     assert history.best.score is not None
     assert best.signature.instructions == history.instructions[history.best.instructions[0]].text
     spent = history.usage
