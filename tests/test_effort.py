@@ -1,6 +1,9 @@
 """How much a run does: MIPROv2's calls, spent on more candidates and on rounds of proposals."""
 
+import itertools
+
 import pytest
+from cases import slow_but
 from programs import TwoSteps, fake, metric, rows, two_step_reply
 
 import mipro_nb as mn
@@ -72,8 +75,9 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("predictors", [1, 2])
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    ("name", "predictors"), slow_but(itertools.product(SETTINGS, [1, 2]), lambda name, predictors: predictors == 1)
+)
 def test_the_plan_holds_what_is_spent(name, predictors):
     settings, options = SETTINGS[name]
     student = mn.Predict("q -> a") if predictors == 1 else TwoSteps()

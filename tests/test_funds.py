@@ -1,10 +1,12 @@
 """What limits make of a run: it never takes more, ends with the best, and keeps what its verdict needs."""
 
+import itertools
 import math
 import random
 import threading
 
 import pytest
+from cases import slow_but
 from programs import TwoSteps, fake, metric, reply, rows, two_step_reply
 from test_budget import Paid
 
@@ -30,8 +32,13 @@ def notes(history, stage):
     return [note.message for note in history.notes if note.stage == stage]
 
 
-@pytest.mark.parametrize("search", ["paired", "thompson", "mipro"])
-@pytest.mark.parametrize("limit", ["max_cost", "max_calls", "max_tokens"])
+@pytest.mark.parametrize(
+    ("search", "limit"),
+    slow_but(
+        itertools.product(["paired", "thompson", "mipro"], ["max_cost", "max_calls", "max_tokens"]),
+        lambda search, limit: search == "paired" or limit == "max_cost",
+    ),
+)
 def test_a_run_that_can_not_afford_all_its_trials_still_ends_with_a_verdict(search, limit):
     whole = fake(price=0.01, max_tokens=50)
     _, undisturbed = compile_(whole, search=search, trials=20, testset=rows(20, 90))

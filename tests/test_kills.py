@@ -67,6 +67,7 @@ def moments(seed, kills, calls, made, where):
 
 
 @forked
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, how):
     where, paid = tmp_path / "torn", tmp_path / "paid"
@@ -127,6 +128,7 @@ def cut_off_within_a_limit(where, warm, wanted_after, made, **options):
 
 
 @forked
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"max_calls": 200}, {"max_cost": 2.0}])
 def test_what_was_in_flight_when_a_process_was_killed_counts_against_the_limits(tmp_path, limit):
     where, paid, rng = tmp_path / "torn", tmp_path / "paid", random.Random(5)

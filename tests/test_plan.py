@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from cases import slow_but
 from programs import TwoSteps, fake, metric, rows, two_step_reply
 
 import mipro_nb as mn
@@ -26,7 +27,7 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize(("auto", "predictors", "zero_shot"), NUMBERS)
+@pytest.mark.parametrize(("auto", "predictors", "zero_shot"), slow_but(NUMBERS, lambda auto, *_: auto == "light"))
 def test_auto_modes_have_dspys_numbers_and_the_plan_holds_the_calls(auto, predictors, zero_shot):
     trials, instructions, sets, validation = NUMBERS[auto, predictors, zero_shot]
     program = mn.Predict("q -> a") if predictors == 1 else TwoSteps()

@@ -1,5 +1,6 @@
 """Runs are kept: cut off anywhere and resumed, they end as if undisturbed; what isn't the same run is refused."""
 
+import itertools
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from cases import slow_but
 from programs import fake, metric, reply, rows
 
 import mipro_nb as mn
@@ -85,8 +87,13 @@ def settled(where):
     return count
 
 
-@pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
-@pytest.mark.parametrize(("seed", "evaluate"), [(0, False), (1, False), (0, True), (1, True)])
+@pytest.mark.parametrize(
+    ("search", "seed", "evaluate"),
+    slow_but(
+        itertools.product(["paired", "mipro", "thompson"], [0, 1], [False, True]),
+        lambda search, seed, evaluate: search != "thompson" and seed == 0 and evaluate,
+    ),
+)
 def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path, search, seed, evaluate):
     settings = {"search": search}
     best, history, lm = compiled(tmp_path / "calm", settings=settings)
@@ -212,9 +219,13 @@ def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(t
     assert len(wished) == 1
 
 
-@pytest.mark.parametrize("search", ["paired", "mipro", "thompson"])
-@pytest.mark.parametrize("after", [90, 120, 170])
-@pytest.mark.parametrize("evaluate", [True, False])
+@pytest.mark.parametrize(
+    ("search", "after", "evaluate"),
+    slow_but(
+        itertools.product(["paired", "mipro", "thompson"], [90, 120, 170], [True, False]),
+        lambda search, after, evaluate: search != "thompson" and after == 120 and evaluate,
+    ),
+)
 def test_a_run_that_was_stopped_and_extended_is_resumed_as_it_was(tmp_path, search, after, evaluate):
     run, _ = stopped_and_extended(tmp_path, search, after, evaluate)
     best, history, lm = compiled(tmp_path, settings={"search": search})
