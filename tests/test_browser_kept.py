@@ -29,7 +29,7 @@ def offered(view):
 
 def test_a_run_waits_an_outage_out_or_is_stopped_in_it(page):
     page.start(
-        "from scene import *\nfrom mipro_nb import gate\ngate.FIRST_WAIT = 600",  # seconds: only a person is faster
+        "from scene import *\nimport mipro_nb.breaker\nmipro_nb.breaker.FIRST_WAIT = 600",  # s: a person is faster
         "patient = optimize(frail(250), num_trials=20)\npatient",
         "hasty = optimize(frail(250), num_trials=20)\nhasty",
     )

@@ -29,7 +29,21 @@ LAYERS = [
     ],
     ["additive", "learning", "memory", "frames", "history", "outcome"],
     # data and LM in and out
-    ["checks", "data", "cache", "flow", "usage", "journal", "traffic", "gate", "refusals", "local", "lm", "testing"],
+    [
+        "checks",
+        "data",
+        "cache",
+        "flow",
+        "usage",
+        "journal",
+        "traffic",
+        "breaker",
+        "gate",
+        "refusals",
+        "local",
+        "lm",
+        "testing",
+    ],
     # programs
     ["adapter", "replies", "saving", "settings", "module", "predict", "metrics"],
     # the optimizer

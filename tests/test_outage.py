@@ -81,7 +81,7 @@ def assert_in_order(told: list[str], all_of_them: list[str]) -> None:
 
 
 def test_a_run_pauses_while_its_server_is_down_and_ends_as_if_nothing_had_been(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 0.1)
+    monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.1)
     recorder = through_an_outage(1.5, PATIENCE)
     told = recorder.of(ev.RunPaused)
     assert [event.paused for event in told] == [True] * (len(told) - 1) + [False]
@@ -101,7 +101,7 @@ def test_an_outage_of_90_seconds() -> None:
 
 
 def test_a_server_that_stays_down_ends_the_run_with_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 0.1)
+    monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.1)
     with Loopback(reply) as server:
         run = optimized(reach(server), lambda e: isinstance(e, ev.TrialFinished) and server.go_down(), max_outage=1.0)
         assert run.result(PATIENCE).to_json() == run.program.to_json()
@@ -110,7 +110,7 @@ def test_a_server_that_stays_down_ends_the_run_with_the_best_so_far(monkeypatch:
 
 
 def test_a_person_can_stop_a_run_that_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 1000.0)
+    monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 1000.0)
     with Loopback(reply) as server:
         run = optimized(reach(server), lambda e: isinstance(e, ev.TrialFinished) and server.go_down())
         deadline = time.monotonic() + PATIENCE

@@ -655,7 +655,7 @@ def test_stop_in_an_outage_is_a_stop():
 
 
 def test_a_run_that_waits_for_its_lm_tries_it_at_once_when_a_person_says_so(monkeypatch):
-    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 1000.0)
+    monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 1000.0)
     back, recorder = threading.Event(), EventRecorder()
 
     def dies(messages):
@@ -665,7 +665,7 @@ def test_a_run_that_waits_for_its_lm_tries_it_at_once_when_a_person_says_so(monk
 
     run = start(fake(replies=dies), listeners=[recorder])
     until(lambda: run.history.paused)
-    monkeypatch.setattr("mipro_nb.gate.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.01)
     run.pause()
     until(lambda: recorder.of(ev.RunPaused)[-1] == ev.RunPaused(True))
     back.set()
