@@ -79,7 +79,8 @@ def _ends_in_mid_line(path: Path) -> bool:
 
 def to_line(event: ev.Event) -> str:
     """Return one JSON line; what JSON doesn't know is written as text."""
-    return json.dumps(ev.to_json(event), ensure_ascii=False, default=_plain) + "\n"
+    told = {"event": type(event).__name__, **{one.name: getattr(event, one.name) for one in dataclasses.fields(event)}}
+    return json.dumps(told, ensure_ascii=False, default=_plain) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -82,8 +83,12 @@ def _check_states(target: Path, states: Any) -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions that a saved program or run was made with."""
-    found = {"python": platform.python_version()}
-    for package in ("mipro_nb", "litellm", "optuna", "pydantic"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+    found = ((package, _version(package)) for package in ("mipro_nb", "litellm", "optuna", "pydantic"))
+    return {"python": platform.python_version(), **{package: version for package, version in found if version}}
+
+
+@functools.cache  # reading it takes milliseconds, and a run saves its best program often
+def _version(package: str) -> str | None:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
