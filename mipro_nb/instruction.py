@@ -47,6 +47,7 @@ REFUSAL = re.compile(
 )
 TAGS_BEFORE = re.compile(r"\s*(</?[a-z][^<>]*>\s*)*", re.IGNORECASE)
 TAGS_AFTER = re.compile(r"(</?[a-z][^<>]*>\s*)+$", re.IGNORECASE)
+SCORE = re.compile(r"\s*\(?\bscore [\d.]+% on \d+ examples\)?", re.IGNORECASE)  # as ``revising`` shows it, repeated
 READ = 20_000  # characters of a reply that are looked at
 
 
@@ -62,6 +63,7 @@ def usable(reply: str) -> tuple[str, str]:
     text = fenced.group(1) if fenced and len(fenced.group(1).strip()) > 20 else text
     text = "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
     text = TAGS_AFTER.sub("", _after(TAGS_BEFORE, text))
+    text = SCORE.sub("", text)
     text = _after(LABEL, text).strip().strip("\"'`*").strip()
     if not re.search(r"[^\W\d_]{2}", text):
         return "", "the reply held no instruction"

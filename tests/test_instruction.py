@@ -16,6 +16,8 @@ from mipro_nb.instruction import LONGEST_INSTRUCTION, cut_text, keeping, usable
         "<pre><code>\nName the product in the message.</code></pre>",
         "> Name the product in the message.",
         "'Name the product in the message.'",
+        "Name the product in the message. (score 57.3% on 16 examples)",
+        "Name the product (score 57.3% on 16 examples) in the message. Score 40.0% on 8 examples",
     ],
 )
 def test_the_instruction_is_taken_out_of_chatter(reply):
