@@ -16,6 +16,7 @@ from mipro_nb.eventlist import ExampleRecord
 from mipro_nb.fieldtypes import plain
 from mipro_nb.learning import results as results_of_approaches
 from mipro_nb.learning import standings as standings_of_approaches
+from mipro_nb.text import whole
 from mipro_nb.verdict import interval, spread_of
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def trials(history: History) -> pd.DataFrame:
     posterior the mean of its leader when the trial was the newest; and the choice, as ``index`` in
     ``candidates``: ``NAME.instruction`` and ``NAME.demos`` per predictor.
     """
-    import pandas as pd
-
     rows: list[dict[str, Any]] = []
     names = history.started.predictors if history.started else ()
     for trial in history.trials:
@@ -62,7 +61,7 @@ def trials(history: History) -> pd.DataFrame:
             if trial.demos:
                 row[f"{name}.demos"] = trial.demos[position]
         rows.append(row)
-    return pd.DataFrame(rows, columns=None if rows else TRIALS)
+    return _table(rows, None if rows else TRIALS)
 
 
 def candidates(history: History) -> pd.DataFrame:
@@ -79,8 +78,6 @@ def candidates(history: History) -> pd.DataFrame:
     leader with this candidate put in, tried or not, and ``gain`` is the estimated difference to the candidate that the
     program was given, with its standard ``error``, both as fractions; without one these two are missing.
     """
-    import pandas as pd
-
     names = list(history.started.predictors) if history.started else []
     known = _Known(standings(history), estimates(history), banned(history), names)
     rows: list[dict[str, Any]] = []
@@ -91,7 +88,7 @@ def candidates(history: History) -> pd.DataFrame:
         row = known.row(made.predictor, "demos", made.index)
         text = "\n".join(json.dumps(demo, ensure_ascii=False, default=str) for demo in made.demos)
         rows.append({**row, "origin": made.origin, "tip": "", "text": text})
-    return pd.DataFrame(rows, columns=CANDIDATES)
+    return _table(rows, CANDIDATES)
 
 
 def approaches(history: History) -> pd.DataFrame:
@@ -101,12 +98,10 @@ def approaches(history: History) -> pd.DataFrame:
     proposals took part; ``gain``, a fraction, that is expected of a proposal over the best instruction known before
     it; ``low`` and ``high``, its 95% interval, see ``learning.standings``.
     """
-    import pandas as pd
-
     known = history.posterior.candidates if history.posterior is not None else ()
     found = results_of_approaches(history.instructions, known)
     rows = [dataclasses.asdict(one) for one in (standings_of_approaches(found) if found else [])]
-    return pd.DataFrame(rows, columns=APPROACHES)
+    return _table(rows, APPROACHES)
 
 
 @dataclass(slots=True)
@@ -223,8 +218,6 @@ def examples(history: History, split: str = "validation") -> pd.DataFrame:
     Raises:
         ConfigError: another split.
     """
-    import pandas as pd
-
     rows = [
         {
             "example": example,
@@ -237,7 +230,15 @@ def examples(history: History, split: str = "validation") -> pd.DataFrame:
         }
         for example, was, now in compared(history, split)
     ]
-    return pd.DataFrame(rows, columns=EXAMPLES)
+    return _table(rows, EXAMPLES)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None) -> pd.DataFrame:
+    """Return rows as a table; in texts half characters are named, for pandas' texts can't hold them."""
+    import pandas as pd
+
+    fit = [{name: whole(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows]
+    return pd.DataFrame(fit, columns=columns)
 
 
 def inputs_text(result: ExampleRecord) -> str:

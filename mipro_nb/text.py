@@ -8,6 +8,16 @@ import re
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_HALF = re.compile("[\ud800-\udfff]")  # of a character beyond U+FFFF, left over where one was cut in two
+
+
+def whole(text: str) -> str:
+    """Return a text in which half characters, which no encoding takes, are named as by ``visible``; all else stays.
+
+    >>> whole("half \\ud83d, and \\u200b")
+    'half ⟨U+D83D⟩, and \\u200b'
+    """
+    return _HALF.sub(_name, text)
 
 
 def visible(text: str) -> str:
@@ -16,7 +26,11 @@ def visible(text: str) -> str:
     >>> visible("pay \\u202etis")
     'pay ⟨U+202E⟩tis'
     """
-    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
+    return _HIDDEN.sub(_name, text.replace("\r\n", "\n"))
+
+
+def _name(found: re.Match[str]) -> str:
+    return f"⟨U+{ord(found[0]):04X}⟩"
 
 
 def cut(text: str, length: int) -> str:

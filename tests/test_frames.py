@@ -200,3 +200,22 @@ def test_what_worked_is_empty_until_it_is_known(events):
     table = frames.approaches(History(events))
     assert list(table.columns) == frames.APPROACHES
     assert table.empty
+
+
+def test_half_a_character_in_data_replies_or_prompts_is_named():
+    half = "x \ud83d y"
+    call = {"predictor": "a", "inputs": {"q": half}, "outputs": {}, "messages": (), "replies": ()}
+    history = History(
+        [
+            ev.RunStarted("id", "P", ("a",), {}, {}, {}, {}),
+            ev.InstructionProposed("a", 0, half, "original"),
+            ev.TrialStarted(0, "baseline", (0,), (), 1, 1),
+            ev.ExampleScored(0, 0, 0.0, half, output=half, calls=(call,)),
+            ev.TrialFinished(0, 0.0, 1, 0),
+        ]
+    )
+    shown = "x ⟨U+D83D⟩ y"
+    row = history.examples_frame().loc[0]
+    assert (row.input, row.error, row.output) == (f"q: {shown}", shown, shown)
+    assert shown in history.examples_frame()._repr_html_()
+    assert history.candidates_frame().text[0] == shown
