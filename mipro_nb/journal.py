@@ -86,6 +86,11 @@ class Journal:
                 return self._taken[key], True
         return None
 
+    def go_on_from(self, before: Journal) -> None:
+        """Give no answer that an earlier journal of this file has given, or was told of, in the same process."""
+        with before._lock:
+            self._known, self._taken = before._known, before._taken
+
     def keep(self, key: str, answer: Mapping[str, Any]) -> None:
         """Append an answer. A file that can't be written is logged once; the run goes on without."""
         line = json.dumps({"key": key, **{name: answer[name] for name in (*KEPT, "cost")}}, ensure_ascii=False)

@@ -41,8 +41,11 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def cut_off(line: bytes, following: bytes) -> bool:
-    """Whether a line of a log is what a crash left of one, as can be seen from the line that follows it."""
-    if f'"event": "{ev.RunResumed.__name__}"'.encode() not in following:
+    """Whether a line of a log is what a crash left of one, as can be seen from the line that follows it.
+
+    A run whose first line was cut off has begun anew.
+    """
+    if not any(f'"event": "{kind.__name__}"'.encode() in following for kind in (ev.RunResumed, ev.RunStarted)):
         return False
     try:
         json.loads(line.decode("utf-8", "replace"))

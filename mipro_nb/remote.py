@@ -5,7 +5,8 @@ worker that dies costs its examples one more try.
 
 A run's guards stand around an example as a whole: one ``Attempt`` with the prompts as far as they are known before,
 whose answer tells what all calls used together, and how many ``calls`` they were. So limits hold per example, and those
-in flight may exceed them; retries of single calls are the worker's.
+in flight may exceed them; retries of single calls are the worker's. An example whose answers the journal holds passes
+no guard.
 
 A worker doesn't see the run's journal or cache. It gets the answers to what the same example asked on a worker before,
 and has a cache in its memory.
@@ -78,12 +79,19 @@ def score_example(
 
 def _within_guards(executor: Elsewhere, task: Task) -> ExampleResult:
     if not task.lms:
-        return _evaluated(executor, task)[0]
-    result = None
+        return _evaluated(executor, task, "")[0]
+    index, result = _index(task), None
+    before, whole = _paid_before(task.lms, index)
+    task = replace(task, known=(*before, *_free(task.lms, index)))
     attempt = Attempt(task.lms[0], _prompts(task), {})
     try:
+        if whole:  # as calls whose answers the journal holds pass no guard: a resumed run sets nothing aside for them
+            result, used = _evaluated(executor, task, index)
+            if not used.calls:
+                return result
         with guarded(attempt):
-            result, used = _evaluated(executor, task)
+            if result is None:
+                result, used = _evaluated(executor, task, index)
             if (
                 result.score is None and not result.usage.calls
             ):  # the guards are told of an outage; here it is missing data
@@ -114,11 +122,10 @@ def _prompts(task: Task) -> list[Message]:
         return [{"role": "user", "content": repr(given)}]
 
 
-def _evaluated(executor: Elsewhere, task: Task) -> tuple[ExampleResult, Usage]:
-    """Return what came of a task, and what was paid for it now: what the journal held was paid for before."""
-    index = _index(task)
+def _evaluated(executor: Elsewhere, task: Task, index: str) -> tuple[ExampleResult, Usage]:
+    """Return what came of a task, and what was paid for it now: what is known was paid for before."""
     predictors = task.program.predictors
-    outcome = _brought(executor, replace(task, known=(*_paid_before(task.lms, index), *_free(task.lms, index))))
+    outcome = _brought(executor, task)
     _keep(task.lms, index, outcome)
     if outcome.result is None:
         raise _raised(outcome.error or ("MiproError", "nothing came back", ""))
@@ -191,15 +198,19 @@ def _free(lms: Sequence[LM], index: str) -> list[tuple[str, Answer, bool]]:
     return found
 
 
-def _paid_before(lms: Sequence[LM], index: str) -> list[tuple[str, Answer, bool]]:
-    """Return the answers in the run's journal to the requests that a worker made for the same task before."""
+def _paid_before(lms: Sequence[LM], index: str) -> tuple[list[tuple[str, Answer, bool]], bool]:
+    """Return the answers in the run's journal to the requests that a worker made for the same task before.
+
+    And whether these are all of them, so that nothing is left to pay.
+    """
     answers = traffic().answers
     asked = answers.take(index, False) if answers is not None and index else None
     if answers is None or asked is None:
-        return []
+        return [], False
     shared = bool(_caches(lms))
     pairs = [(key, answers.take(key, shared)) for key in json.loads(asked[0]["text"])]
-    return [(key, *known) for key, known in pairs if known is not None]
+    found = [(key, *known) for key, known in pairs if known is not None]
+    return found, len(found) == len(pairs)
 
 
 def _keep(lms: Sequence[LM], index: str, outcome: Outcome) -> None:

@@ -145,7 +145,9 @@ class RunDirectory:
             if (size := _size(self.path / EVENTS)) and size != self._left:
                 lock.release()
                 raise ConfigError(GONE_ON.format(path=str(self.path)))
+            before = self.journal
             self._log, self.journal = _opened(self.path, lock)
+            self.journal.go_on_from(before)
             self._lock = lock
         except OSError as error:
             raise ConfigError(f"run_dir={str(self.path)!r} can't be used: {error}") from error

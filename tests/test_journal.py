@@ -116,3 +116,13 @@ def test_what_was_begun_and_never_settled_is_known_after_a_crash(path, opened):
 def test_a_call_that_is_begun_takes_a_short_line(path, opened):
     opened().begin(1234, 0.000123)
     assert path.stat().st_size < 60
+
+
+def test_a_journal_that_is_opened_again_in_the_same_process_gives_no_answer_twice(filled, opened):
+    journal = filled(("a", "first"), ("b", "second"))
+    journal.take("a", False)
+    journal.keep("c", answer("third"))
+    again = opened()
+    again.go_on_from(journal)
+    assert again.take("a", True) == (answer("first"), True), "as an LM with a cache has it"
+    assert [again.take(key, False) for key in "abc"] == [None, (answer("second"), False), None]

@@ -16,6 +16,7 @@ from mipro_nb import events as ev
 from mipro_nb.budget import Budget
 from mipro_nb.cache import Cache
 from mipro_nb.errors import ConfigError, LMRefused, LMUnavailable, MetricError, WorkersLost
+from mipro_nb.journal import INDEX
 from mipro_nb.journal import Journal as OnDisk
 from mipro_nb.testing import EventRecorder, FakeLM
 from mipro_nb.traffic import Anew, Traffic, through
@@ -402,7 +403,7 @@ def test_guards_stand_around_whole_examples():
     assert watch.seen == [(4, 2, 1.0), "LMUnavailable: down"]  # two prompts, each of a system and a user message
 
 
-def test_guards_are_told_what_was_paid_now_and_nothing_of_what_the_journal_held(tmp_path):
+def test_guards_are_told_nothing_of_an_example_whose_answers_the_journal_holds(tmp_path):
     journal, watch = OnDisk(tmp_path / "answers.jsonl"), Watch()
     with futures.ThreadPoolExecutor(2) as executor:
         with through(Traffic(answers=journal)):
@@ -412,7 +413,7 @@ def test_guards_are_told_what_was_paid_now_and_nothing_of_what_the_journal_held(
         with through(Traffic((budget, watch), again)):
             evaluated(FakeLM(is_down, num_retries=0, max_tokens=50), executor, program=TwoSteps(), data=rows(1))
         again.close()
-    assert watch.seen == [(4, 0, 0.0)]
+    assert watch.seen == []
     assert (budget.spent.calls, budget.spent.tokens) == (0, 0)
 
 
@@ -450,6 +451,27 @@ def test_what_the_journal_holds_of_workers_counts_as_what_was_spent_and_no_more(
             evaluated(FakeLM(is_down, num_retries=0), executor, program=TwoSteps())
         again.close()
     assert (again.spent.calls, again.spent.cost) == (12, 6.0)
+
+
+def test_a_run_that_ended_within_its_limit_is_resumed_as_it_was(tmp_path):
+    with futures.ThreadPoolExecutor(4) as executor:
+        options = {"max_calls": 2 * told(executor)[2].calls, "run_dir": tmp_path}
+        first = told(executor, **options)
+        assert told(executor, replies=is_down, **options) == first
+
+
+def test_what_is_asked_beyond_the_journal_is_told_to_the_guards(tmp_path):
+    journal, watch = OnDisk(tmp_path / "answers.jsonl"), Watch()
+    with futures.ThreadPoolExecutor(2) as executor:
+        with through(Traffic(answers=journal)):
+            evaluated(FakeLM(lambda messages: "a: answer 0", price=0.5), executor, data=rows(1))
+        journal.close()
+        again = OnDisk(tmp_path / "answers.jsonl")
+        again._known = {key: left for key, left in again._known.items() if left[0]["finish"] == INDEX}
+        with through(Traffic((watch,), again)):
+            evaluated(FakeLM(lambda messages: "a: answer 0", price=0.5), executor, data=rows(1))
+        again.close()
+    assert watch.seen == [(2, 1, 0.5)]
 
 
 def test_no_more_examples_are_in_flight_than_the_executor_works_on():

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from cases import slow_but
-from programs import fake, metric, reply, rows
+from programs import TwoSteps, fake, metric, reply, rows, two_step_reply
 
 import mipro_nb as mn
 from mipro_nb import events as ev
@@ -242,6 +242,19 @@ def test_a_run_that_is_killed_in_its_extension_after_a_stop_goes_on_with_it(tmp_
     best, history, rest = compiled(tmp_path / "killed", settings={"search": search})
     assert same((best, history), (run.program, run.history))
     assert known + rest.calls <= lm.calls + 16, "those in flight when the copy was made, and answers used twice"
+
+
+@pytest.mark.parametrize("search", ["paired", "mipro"])
+def test_an_extension_pays_for_what_it_asks_and_tells_of_no_more(tmp_path, search):
+    lm = fake(replies=two_step_reply)
+    with mn.context(lm=lm, progress=False):
+        data = {"trainset": rows(10), "valset": rows(10, 100), "run_dir": tmp_path}
+        run = mn.MIPROv2(metric, seed=1, search=search, num_candidates=3).start(TwoSteps(), **data, num_trials=3)
+    run.result(PATIENCE)
+    run.extend(3)
+    run.result(PATIENCE)
+    assert run.history.usage.calls == lm.calls
+    assert mn.History.read(tmp_path).usage.calls == lm.calls
 
 
 def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
