@@ -233,7 +233,7 @@ def examples(history: History, split: str = "validation") -> pd.DataFrame:
     return _table(rows, EXAMPLES)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None) -> pd.DataFrame:
+def _table(rows: Sequence[Mapping[str, Any]], columns: list[str] | None) -> pd.DataFrame:
     """Return rows as a table; in texts half characters are named, for pandas' texts can't hold them."""
     import pandas as pd
 

@@ -209,7 +209,7 @@ def _paid_before(lms: Sequence[LM], index: str) -> tuple[list[tuple[str, Answer,
         return [], False
     shared = bool(_caches(lms))
     pairs = [(key, answers.take(key, shared)) for key in json.loads(asked[0]["text"])]
-    found = [(key, *known) for key, known in pairs if known is not None]
+    found: list[tuple[str, Answer, bool]] = [(key, *known) for key, known in pairs if known is not None]
     return found, len(found) == len(pairs)
 
 
