@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 LATEST = 1e11  # seconds since the epoch: what is no time of a run
 CUT_OFF = "cut off"  # instead of a stage: calls of examples that a stop cut off; a resumed run tells of them anew
+KEY = 16  # characters of a request's key (hex digits) that tell it from all others of a run
 SETTLING = "stopping"  # as stage of a Noted: from here to its end a stopped run evaluates its best; resumed it doesn't
 FULL = ("baseline", "full")  # kinds of trials that stand on the whole validation set
 
@@ -53,6 +54,17 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             (self.cost or 0.0) + (other.cost or 0.0) if known else None,
+        )
+
+    def beyond(self, part: Usage) -> Usage:
+        """Return what this is more than a part of it; nothing of it is less than 0."""
+        known = self.cost is not None and part.cost is not None
+        return Usage(
+            max(0, self.calls - part.calls),
+            max(0, self.cached_calls - part.cached_calls),
+            max(0, self.prompt_tokens - part.prompt_tokens),
+            max(0, self.completion_tokens - part.completion_tokens),
+            max(0.0, (self.cost or 0.0) - (part.cost or 0.0)) if known else None,
         )
 
 
@@ -176,6 +188,8 @@ class ExampleScored(Event):
         output: what the program returned, as text.
         calls: per LM call of the program its ``predictor``, ``inputs``, ``replies`` (two after a repair), the
             ``digest`` of its messages, and ``messages`` where they can't be rebuilt.
+        answers: which answers of the run's journal these calls took, of those that weren't free: the first ``KEY``
+            characters of the requests' keys.
     """
 
     trial: int
@@ -185,6 +199,7 @@ class ExampleScored(Event):
     feedback: str = ""
     output: str = ""
     calls: tuple[Mapping[str, Any], ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

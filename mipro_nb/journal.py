@@ -12,11 +12,11 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mipro_nb.events import Usage
+from mipro_nb.events import KEY, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -70,21 +70,27 @@ class Journal:
                     continue
                 key, answer = saved["key"], {name: kind(saved[name]) for name, kind in KEPT.items()}
                 answer["cost"] = None if saved["cost"] is None else float(saved["cost"])
-                self._known.setdefault(str(key), deque()).append(answer)
+                self._known.setdefault(str(key)[:KEY], deque()).append(answer)
                 if answer["finish"] != INDEX:
                     self.spent = self.spent + Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
         return not text or text.endswith("\n")
 
     def take(self, key: str, shared: bool) -> tuple[dict[str, Any], bool] | None:
         """Return an answer of the file, each once, and whether it is free: see ``traffic.Answers``."""
+        short = key[:KEY]
         with self._lock:
-            left = self._known.get(key)
+            left = self._known.get(short)
             if left:
-                self._taken[key] = left.popleft()
-                return self._taken[key], False
-            if shared and key in self._taken:
-                return self._taken[key], True
+                self._taken[short] = left.popleft()
+                return self._taken[short], False
+            if shared and short in self._taken:
+                return self._taken[short], True
         return None
+
+    def pass_over(self, keys: Iterable[str]) -> None:
+        """Take answers that nobody asks for again, as the log tells what came of them; keys as of ``ExampleScored``."""
+        for key in keys:
+            self.take(key, False)
 
     def go_on_from(self, before: Journal) -> None:
         """Give no answer that an earlier journal of this file has given, or was told of, in the same process."""

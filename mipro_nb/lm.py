@@ -272,7 +272,7 @@ class LM:
         else:
             answer, free = self.cache.get_or_call(key, call)
         usage = Usage(cached_calls=1) if free else Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"])
-        book(usage)
+        book(usage, "" if free or answers is None else key)
         return Reply(answer["text"], free, answer["finish"], usage)
 
     def _identity(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mipro_nb import events as ev
@@ -51,14 +51,17 @@ class Past:
         retold_usage: of those calls that were told of again.
         seconds: that the run has gone on, the times between its processes not counted.
         ended: the reason of the run's end, if the log ends with it, or an empty text.
+        pass_over: told which answers of the journal (see ``events.ExampleScored``) a result that is given stands on.
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
         self.started: ev.RunStarted | None = None
         self.left_behind, self.ended = False, ""
         self.usage, self.retold_usage = ev.Usage(), ev.Usage()
+        self.pass_over: Callable[[Iterable[str]], None] = lambda keys: None
         self.seconds, self._since = 0.0, 0.0
         self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
+        self._billed: dict[str, ev.Usage] = {}  # by stage: of the calls that the log tells of apart from examples
         self._own: dict[int, ev.Event] = {}  # by identity: those that the log holds
         self._results: dict[Key, deque[tuple[ev.Event, ...]]] = defaultdict(deque)
         self._spare: dict[Key, tuple[ev.Event, ...]] = {}  # of what was best at a stop: the run itself may not need it
@@ -99,6 +102,8 @@ class Past:
                     settled = len(self._rank)
                 before.append(event)
                 continue
+            if isinstance(event, ev.RunResumed):  # it may part an example from what was told before it
+                continue
             self._keep(before)
             before = []
             self._keep([event])
@@ -121,6 +126,7 @@ class Past:
         self._spare = {key: block for key, block in self._spare.items() if key not in self._results}
         for key, block in (one for blocks in lost.values() for one in blocks):
             self._results[key].remove(block)  # to be tried again
+            self._keep(event for event in block if isinstance(event, ev.LMUsed))
 
     def _set_aside(
         self,
@@ -145,8 +151,11 @@ class Past:
 
     def _keep(self, events: Iterable[ev.Event]) -> None:
         for event in events:
-            if not isinstance(event, OF_A_MOMENT) and not (isinstance(event, ev.LMUsed) and event.stage == ev.CUT_OFF):
-                self._told[_line(event)].append(event)
+            if isinstance(event, OF_A_MOMENT) or (isinstance(event, ev.LMUsed) and event.stage == ev.CUT_OFF):
+                continue
+            self._told[_line(event)].append(event)
+            if isinstance(event, ev.LMUsed):
+                self._billed[event.stage] = self._billed.get(event.stage, ev.Usage()) + event.usage
 
     def retold(self, event: ev.Event) -> ev.Event:
         """Return the log's own record of an event, with its time, where it holds one; each once."""
@@ -160,6 +169,25 @@ class Past:
         if not known:
             del self._told[line]
         return found
+
+    def bills(self, event: ev.LMUsed) -> list[ev.Event]:
+        """Return what to tell of LM calls: as the log has it, as far as it tells of them, and the rest of them.
+
+        Which of two that asked the same at once was told to have paid for it, may be another one this time.
+        """
+        if self.holds(event) or not _calls(event.usage):
+            return [self.retold(event)]
+        billed = self._billed.get(event.stage, ev.Usage())
+        rest = event.usage.beyond(billed)
+        known = event.usage.beyond(rest)
+        if not _calls(known):
+            return [event]
+        self._billed[event.stage] = billed.beyond(known)
+        if not _calls(rest) and self.holds(found := self.retold(event)):
+            return [found]
+        told = dataclasses.replace(event, usage=known)
+        self.own(told)
+        return [told, dataclasses.replace(event, usage=rest)] if _calls(rest) else [told]
 
     def own(self, event: ev.Event) -> None:
         """Take an event for one that the log holds: it isn't logged."""
@@ -188,6 +216,7 @@ class Past:
         told = known.popleft() if known else tuple(_anew(event) for event in self._spare.pop(key))
         scored = told[-1]
         assert isinstance(scored, ev.ExampleScored)
+        self.pass_over(scored.answers)
         return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
 
     @property
@@ -247,6 +276,10 @@ def _key(trial: ev.TrialStarted, scored: ev.ExampleScored) -> Key:
     return trial.kind.startswith("test"), trial.instructions, trial.demos, scored.example
 
 
+def _calls(usage: ev.Usage) -> int:
+    return usage.calls + usage.cached_calls
+
+
 def _anew(event: ev.Event) -> ev.Event:
     return dataclasses.replace(event, at=time.time())
 
@@ -261,12 +294,17 @@ class Retelling(ev.Emitter):
     past = Past()
 
     def __call__(self, event: ev.Event) -> None:
-        found = self._end(event) if isinstance(event, ev.RunFinished) else self.past.retold(event)
-        if self.past.started is not None and not self.past.holds(found):
-            self.go_on()
-        if isinstance(found, ev.LMUsed) and found.stage != ev.CUT_OFF and self.past.holds(found):
-            self.past.retold_usage = self.past.retold_usage + found.usage
-        super().__call__(found)
+        for found in self._found(event):
+            if self.past.started is not None and not self.past.holds(found):
+                self.go_on()
+            if isinstance(found, ev.LMUsed) and found.stage != ev.CUT_OFF and self.past.holds(found):
+                self.past.retold_usage = self.past.retold_usage + found.usage
+            super().__call__(found)
+
+    def _found(self, event: ev.Event) -> list[ev.Event]:
+        if isinstance(event, ev.LMUsed):
+            return self.past.bills(event)
+        return [self._end(event) if isinstance(event, ev.RunFinished) else self.past.retold(event)]
 
     def go_on(self) -> None:
         """Tell, once, that the run goes on from its log."""

@@ -138,7 +138,8 @@ def _evaluated(executor: Elsewhere, task: Task, index: str) -> tuple[ExampleResu
         for step, place in zip(result.steps, outcome.places, strict=True)
     ]
     paid = [Usage(1, 0, answer["prompt"], answer["completion"], answer["cost"]) for _, answer in outcome.paid]
-    return replace(result, steps=tuple(steps)), sum(paid, Usage())
+    answers = (*result.answers, index) if result.answers and traffic().answers is not None else ()
+    return replace(result, steps=tuple(steps), answers=answers), sum(paid, Usage())
 
 
 def _brought(executor: Elsewhere, task: Task) -> Outcome:

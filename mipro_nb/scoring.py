@@ -46,7 +46,7 @@ class ExampleResult:
         error: why there is no prediction, or empty.
         feedback: the metric's, if it returned a ``Score``.
         steps: the predictors' inputs, outputs and replies; failed calls have no outputs.
-        usage, notes: of the LM calls made.
+        usage, notes, answers: of the LM calls made, see ``usage.Account``.
         told: the events that tell of it, where a run's log holds them already.
     """
 
@@ -59,6 +59,7 @@ class ExampleResult:
     steps: tuple[Step, ...] = ()
     usage: ev.Usage = field(default_factory=ev.Usage)
     notes: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     told: tuple[ev.Event, ...] = ()
 
 
@@ -104,7 +105,8 @@ def run_example(
             failure = ExampleResult(number, 0.0, error=_told(error))
         done = [step for step in steps if step.outputs]
         result = failure or _scored(number, example, prediction, metric, done if trace else None)
-        return replace(result, steps=tuple(steps), usage=account.usage, notes=tuple(account.notes))
+        notes, answers = tuple(account.notes), tuple(account.answers)
+        return replace(result, steps=tuple(steps), usage=account.usage, notes=notes, answers=answers)
 
 
 def _told(error: Exception) -> str:

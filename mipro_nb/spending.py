@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from mipro_nb import events as ev
 from mipro_nb.funds import Funds, budget_of, doubt, doubt_told
 from mipro_nb.history import History
@@ -85,6 +87,4 @@ class Spending:
 
 def _more(whole: ev.Usage, part: ev.Usage) -> ev.Usage:
     """Return what the whole is more than a part of it; cached calls aside."""
-    prompt, completion = whole.prompt_tokens - part.prompt_tokens, whole.completion_tokens - part.completion_tokens
-    cost = None if whole.cost is None or part.cost is None else max(0.0, whole.cost - part.cost)
-    return ev.Usage(max(0, whole.calls - part.calls), 0, max(0, prompt), max(0, completion), cost)
+    return dataclasses.replace(whole.beyond(part), cached_calls=0)

@@ -42,7 +42,8 @@ def report(emit: ev.Listener, stage: str, trial: int, names: Mapping[int, Known]
     output = _shown(result.prediction) if result.prediction is not None else ""
     calls = tuple(_call(names.get(id(step.predictor), Known()), step) for step in result.steps)
     feedback = _cut(result.feedback, LONGEST_OUTPUT)
-    emit(ev.ExampleScored(trial, result.example, result.score, result.error, feedback, output, calls))
+    answers = tuple(key[: ev.KEY] for key in result.answers)
+    emit(ev.ExampleScored(trial, result.example, result.score, result.error, feedback, output, calls, answers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,22 @@ from mipro_nb.events import Listener, LMUsed, Noted, Usage
 
 @dataclass(slots=True)
 class Account:
-    """What the LM calls inside a ``with track_usage()`` block used, and what there was to say."""
+    """What the LM calls inside a ``with track_usage()`` block used, and what there was to say.
+
+    Attributes:
+        answers: the requests' keys, of those answers that are in a run's journal and weren't free.
+    """
 
     usage: Usage = field(default_factory=Usage)
+    answers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: Usage, answer: str = "") -> None:
         """Book what one call used."""
         with self._lock:
             self.usage = self.usage + usage
+            self.answers += [answer] if answer else []
 
     def note(self, message: str) -> None:
         """Keep a remark for the person at the screen."""
@@ -44,10 +50,10 @@ def track_usage() -> Iterator[Account]:
         _accounts.reset(token)
 
 
-def book(usage: Usage) -> None:
-    """Add what one call used to every account that is open."""
+def book(usage: Usage, answer: str = "") -> None:
+    """Add what one call used to every account that is open, and the key of its answer, see ``Account``."""
     for account in _accounts.get():
-        account.add(usage)
+        account.add(usage, answer)
 
 
 def note(message: str) -> None:

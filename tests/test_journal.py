@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mipro_nb.events import Usage
+from mipro_nb.events import KEY, Usage
 from mipro_nb.journal import Journal
 
 
@@ -126,3 +126,14 @@ def test_a_journal_that_is_opened_again_in_the_same_process_gives_no_answer_twic
     again.go_on_from(journal)
     assert again.take("a", True) == (answer("first"), True), "as an LM with a cache has it"
     assert [again.take(key, False) for key in "abc"] == [None, (answer("second"), False), None]
+
+
+def test_answers_whose_results_are_known_are_passed_over(filled, opened):
+    key, other = "a" * 64, "b" * 64
+    filled((key, "first"), (key, "second"), (other, "third"))
+    journal = opened()
+    journal.pass_over([key[:KEY], "0" * KEY])
+    assert journal.take(key, True) == (answer("second"), False)
+    journal.pass_over([other[:KEY]])
+    assert journal.take(other, False) is None
+    assert journal.take(other, True) == (answer("third"), True)

@@ -209,3 +209,49 @@ def test_the_time_between_an_end_and_an_extension_is_not_the_runs():
     wished = ev.Wished(9, {"kind": "extend", "num_trials": 4}, True, at=9000.0)
     past = Past([start, end, wished, ev.RunExtended(4, 4, at=9001.0), ev.RunFinished("finished", at=9005.0)])
     assert 24.0 <= past.seconds <= 25.0
+
+
+def test_a_result_that_is_given_passes_over_the_answers_that_it_stands_on():
+    passed = []
+    past = log(USED, ev.ExampleScored(1, 5, 0.5, answers=("one", "two")), scored(None, 6))
+    past.pass_over = passed.extend
+    past.result(False, CHOICE, 6)
+    assert passed == [], "it is tried again, with the answers that came"
+    past.result(False, CHOICE, 5)
+    assert passed == ["one", "two"]
+
+
+def test_what_was_paid_for_an_example_belongs_to_it_though_the_run_was_killed_in_between():
+    found = scored(0.5)
+    assert log(USED, ev.RunResumed(), found).result(False, CHOICE, 5).told == (USED, found)
+
+
+def billed(*usages):
+    """Tell a resumed run of calls; return what it tells, and what of that is new to its log."""
+    told, new = EventRecorder(), EventRecorder()
+    emit = Retelling([told])
+    emit.past = Past(
+        [ev.RunStarted("id", "P", ("a",), {}, {}, {}, {}, at=1.0)]
+        + [ev.LMUsed("bootstrap", usage, at=2.0) for usage in (ev.Usage(2, 1, 20), ev.Usage(1, 2, 10))]
+    )
+    emit.add(lambda event: emit.past.holds(event) or new(event))
+    for usage in usages:
+        emit(ev.LMUsed("bootstrap", usage))
+    return [
+        [(event.usage.calls, event.usage.cached_calls) for event in one.events if isinstance(event, ev.LMUsed)]
+        for one in (told, new)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("usages", "told", "new"),
+    [
+        ([ev.Usage(2, 1, 20), ev.Usage(1, 2, 10)], [(2, 1), (1, 2)], []),
+        ([ev.Usage(3, 0, 30), ev.Usage(0, 3)], [(3, 0), (0, 3)], []),
+        ([ev.Usage(3, 0, 30), ev.Usage(2, 1, 20)], [(3, 0), (0, 1), (2, 0)], [(2, 0)]),
+        ([ev.Usage(5, 0, 50), ev.Usage(1, 0, 10)], [(3, 0), (2, 0), (1, 0)], [(2, 0), (1, 0)]),
+        ([ev.Usage(3, 3, 30), ev.Usage(0, 1), ev.Usage()], [(3, 3), (0, 1), (0, 0)], [(0, 1), (0, 0)]),
+    ],
+)
+def test_which_of_those_that_asked_the_same_at_once_has_paid_may_be_another_one_this_time(usages, told, new):
+    assert billed(*usages) == [told, new]

@@ -14,6 +14,7 @@ from programs import TwoSteps, fake, metric, reply, rows, two_step_reply
 
 import mipro_nb as mn
 from mipro_nb import events as ev
+from mipro_nb.cache import Cache
 from mipro_nb.errors import ConfigError, LoadError
 from mipro_nb.rundir import is_held, new_directory, runs_directory
 
@@ -47,7 +48,7 @@ def same(first, second):
     """Whether two runs came to the same: (program, history) each."""
     (best, history), (other, beside) = first, second
     return (
-        best.to_json() == other.to_json()
+        [one.to_json() for one in best.predictors] == [one.to_json() for one in other.predictors]
         and history.trials_frame().equals(beside.trials_frame())
         and history.candidates_frame().equals(beside.candidates_frame())
         and history.verdict == beside.verdict
@@ -533,6 +534,34 @@ def test_a_log_that_was_cut_anywhere_is_gone_on_with(tmp_path, cut):
     assert second.calls == 0  # the journal has what the log has lost
     read = mn.History.read(tmp_path / "cut")
     assert read.verdict == history.verdict
+
+
+@pytest.mark.parametrize(
+    ("cached", "moment"),
+    slow_but(itertools.product([False, True], range(5)), lambda cached, moment: moment == 3),
+)
+def test_a_run_that_asks_the_same_again_pays_once_for_each_however_it_is_cut(tmp_path, cached, moment):
+    def begun(where, listeners=()):
+        lm = fake(replies=two_step_reply, cache=Cache() if cached else False)
+        data = {"trainset": rows(6), "valset": rows(12, 100)}
+        settings = {"search": "mipro", "num_threads": 1, "num_candidates": 3}
+        options = {"minibatch": False, "num_trials": 12, "listeners": listeners}
+        return compiled(where, lm=lm, program=TwoSteps(), data=data, settings=settings, **options)
+
+    def copy(event):
+        seen.append(event)
+        if isinstance(event, ev.LMUsed) and len(seen) > 150 + 40 * moment and not torn.exists():
+            shutil.copytree(tmp_path / "calm", torn)  # what is told last has no example yet
+
+    seen, torn = [], tmp_path / "torn"
+    best, history, lm = begun(tmp_path / "calm", [copy])
+    assert history.usage.calls == lm.calls
+    assert (history.usage.cached_calls > 20) is cached
+    known = (torn / "answers.jsonl").read_text().count('"key"')
+    again, resumed, last = begun(torn)
+    assert same((again, resumed), (best, history))
+    assert known + last.calls == resumed.usage.calls == lm.calls
+    assert resumed.usage == mn.History.read(torn).usage == history.usage
 
 
 def test_a_lost_journal_costs_no_more_than_what_the_log_does_not_hold(tmp_path):
