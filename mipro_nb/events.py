@@ -301,7 +301,8 @@ class Wished(Event):
     """What a person asked for in mid-run was granted.
 
     Attributes:
-        turn: rounds of the search that had begun or ended by then; a resumed run grants it at the same turn.
+        turn: rounds of the search that had begun or ended by then, and rounds of proposals that had ended; a resumed
+            run grants it at the same turn.
         wish: ``kind`` (extend, add or ban), and its values: ``num_trials``; ``predictor`` and ``text``;
             ``predictor``, ``what`` and ``index``.
         ended: whether the run had ended, and goes on with it.

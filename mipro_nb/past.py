@@ -175,19 +175,19 @@ class Past:
 
         Which of two that asked the same at once was told to have paid for it, may be another one this time.
         """
-        if self.holds(event) or not _calls(event.usage):
+        if self.holds(event) or not _amount(event.usage):
             return [self.retold(event)]
         billed = self._billed.get(event.stage, ev.Usage())
         rest = event.usage.beyond(billed)
         known = event.usage.beyond(rest)
-        if not _calls(known):
+        if not _amount(known):
             return [event]
         self._billed[event.stage] = billed.beyond(known)
-        if not _calls(rest) and self.holds(found := self.retold(event)):
+        if not _amount(rest) and self.holds(found := self.retold(event)):
             return [found]
         told = dataclasses.replace(event, usage=known)
         self.own(told)
-        return [told, dataclasses.replace(event, usage=rest)] if _calls(rest) else [told]
+        return [told, dataclasses.replace(event, usage=rest)] if _amount(rest) else [told]
 
     def own(self, event: ev.Event) -> None:
         """Take an event for one that the log holds: it isn't logged."""
@@ -276,8 +276,9 @@ def _key(trial: ev.TrialStarted, scored: ev.ExampleScored) -> Key:
     return trial.kind.startswith("test"), trial.instructions, trial.demos, scored.example
 
 
-def _calls(usage: ev.Usage) -> int:
-    return usage.calls + usage.cached_calls
+def _amount(usage: ev.Usage) -> int:
+    """Return how much there is to tell; 0: nothing."""
+    return usage.calls + usage.cached_calls + usage.prompt_tokens + usage.completion_tokens
 
 
 def _anew(event: ev.Event) -> ev.Event:

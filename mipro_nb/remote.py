@@ -217,11 +217,11 @@ def _paid_before(lms: Sequence[LM], index: str) -> tuple[list[tuple[str, Answer,
 def _keep(lms: Sequence[LM], index: str, outcome: Outcome) -> None:
     """Keep what was paid for, in journal and caches, and what was asked; take over what was learnt of the LMs."""
     answers = traffic().answers
-    for key, answer in outcome.paid if answers is not None else ():
-        answers.keep(key, answer)  # type: ignore[union-attr]
-    if answers is not None and index and outcome.paid:
+    if answers is not None and index and outcome.paid:  # first: an answer that no index leads to would be lost
         asked = json.dumps(outcome.asked)  # in the form of an answer that cost nothing
         answers.keep(index, {"text": asked, "finish": INDEX, "prompt": 0, "completion": 0, "cost": 0.0})
+    for key, answer in outcome.paid if answers is not None else ():
+        answers.keep(key, answer)  # type: ignore[union-attr]
     for token, key, answer in outcome.cached:
         cache = same_cache(token)
         if cache.get(key) is None:

@@ -57,7 +57,7 @@ class Searching:
         past: what is known of a run that is resumed.
 
     Attributes:
-        turn: rounds that have begun or ended so far, see ``events.Wished``.
+        turn: rounds that have begun or ended so far, and those of proposals, see ``events.Wished``.
     """
 
     def __init__(

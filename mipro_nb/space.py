@@ -46,8 +46,10 @@ class Space:
         """Rule a part out, and those that say the same.
 
         Raises:
-            ConfigError: nothing would be left.
+            ConfigError: nothing would be left, or demo sets aren't searched.
         """
+        if kind == "demos" and not self.candidates.demos:
+            raise ConfigError(f"demos {index} can't be banned: only instructions are searched, demos stay as they are.")
         firsts = self._firsts[kind == "demos"][place]
         left = {first for first in firsts if first != firsts[index] and (place, kind, first) not in self._banned}
         if not left:

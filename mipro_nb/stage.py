@@ -69,6 +69,7 @@ class SearchStage:
         self._searching.run(pool)
         while self._strategy.wants and not self._past.stopped_at(self._searching.turn):
             self._renewal.propose(self.best(), pool)
+            self._searching.turn += 1  # what is wished for from here on is granted after these proposals
             self._grow(wanted=True)
             self._searching.run(pool)
 

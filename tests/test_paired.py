@@ -366,6 +366,12 @@ def test_the_last_candidate_cannot_be_banned():
         search.ban(0, "demos", 0)
 
 
+def test_demos_that_are_not_searched_cannot_be_banned():
+    search = strategy(candidates([2, 2], []))
+    with pytest.raises(ConfigError, match=r"demos 1 can't be banned: only instructions are searched"):
+        search.ban(1, "demos", 1)
+
+
 def test_new_candidates_get_a_look_and_may_win():
     small, large = candidates([2], [3]), candidates([5], [4])
     search = strategy(small, schedule(400))

@@ -251,6 +251,7 @@ def billed(*usages):
         ([ev.Usage(3, 0, 30), ev.Usage(2, 1, 20)], [(3, 0), (0, 1), (2, 0)], [(2, 0)]),
         ([ev.Usage(5, 0, 50), ev.Usage(1, 0, 10)], [(3, 0), (2, 0), (1, 0)], [(2, 0), (1, 0)]),
         ([ev.Usage(3, 3, 30), ev.Usage(0, 1), ev.Usage()], [(3, 3), (0, 1), (0, 0)], [(0, 1), (0, 0)]),
+        ([ev.Usage(2, 1, 21), ev.Usage(1, 2, 12)], [(2, 1), (1, 2), (0, 0)], [(0, 0)]),
     ],
 )
 def test_which_of_those_that_asked_the_same_at_once_has_paid_may_be_another_one_this_time(usages, told, new):

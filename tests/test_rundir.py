@@ -275,15 +275,22 @@ def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
     assert again.history.verdict == run.history.verdict
 
 
-def test_wishes_are_granted_again_where_they_were(tmp_path):
+MOMENTS = {
+    "between trials": lambda event: isinstance(event, ev.TrialFinished) and event.trial == 4,
+    "while instructions are proposed": lambda event: isinstance(event, ev.InstructionProposed) and event.round == 1,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_wishes_are_granted_again_where_they_were(tmp_path, moment):
     turn = {}
 
     def wishing(event):
         run = turn.get("run")
-        if isinstance(event, ev.TrialFinished) and event.trial == 4 and run is not None and "done" not in turn:
+        if MOMENTS[moment](event) and run is not None and "done" not in turn:
             turn["done"] = True
             run.add_instruction("self", "Answer as item 0.")
-            run.ban("self", "instruction", 1)
+            run.ban("self", "instruction", 0)
             run.extend(3)
 
     lm = fake()
