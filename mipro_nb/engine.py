@@ -198,8 +198,8 @@ class Execution:
         stage = SearchStage(self.job, sets, proposer, self.history, self.emit, self.control, self._rng, past, keep)
         self._stage = stage
         self._search(stage, pool)
-        for wished in past.extensions():
-            stage.extend(wished.wish["num_trials"], wished)
+        for wishes in past.extensions():
+            stage.extend_as(wishes)
             self._search(stage, pool)
 
     def _stop(self) -> str | None:

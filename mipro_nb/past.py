@@ -116,10 +116,12 @@ class Past:
                     lost.pop(event.trial, None)  # the search was told that they failed
                 case ev.Wished():
                     self._wishes.append(event)
-                    if event.ended and stopped:
+                    if not _extends(event):
+                        continue
+                    if stopped:
                         ends = (len(self._rank),) if settled is None else (settled, len(self._rank))
                         self._stops += [_Stop(results, event.turn, extensions) for results in ends]
-                    settled, extensions = None, extensions + event.ended
+                    settled, extensions = None, extensions + 1
                 case ev.RunFinished():
                     stopped = event.reason.startswith(BY_HAND) and not event.reason.startswith(BY_A_LIMIT)
         self._keep(before)
@@ -242,13 +244,17 @@ class Past:
         while self._wishes and not self._wishes[0].ended and self._wishes[0].turn <= turn:
             yield self._wishes.popleft().wish
 
-    def extensions(self) -> Iterator[ev.Wished]:
-        """Give the extensions of the run after its end, one after the other, as they were told."""
+    def extensions(self) -> Iterator[list[ev.Wished]]:
+        """Give what each extension of the run after its end was told with: wishes since the end, and itself at last."""
+        since: list[ev.Wished] = []
         while self._wishes:
             wished = self._wishes.popleft()
             if wished.ended:
+                since.append(wished)
+            if _extends(wished):
                 self._extended += 1
-                yield wished
+                yield since
+                since = []
 
 
 def _parted(events: Iterable[ev.Event]) -> Iterator[tuple[ev.Event, bool]]:
@@ -274,6 +280,11 @@ def _held(events: Iterable[ev.Event], *, spare: bool) -> Iterator[tuple[ev.Event
 
 def _key(trial: ev.TrialStarted, scored: ev.ExampleScored) -> Key:
     return trial.kind.startswith("test"), trial.instructions, trial.demos, scored.example
+
+
+def _extends(wished: ev.Wished) -> bool:
+    """Whether it let a run that had ended go on."""
+    return wished.ended and wished.wish["kind"] == "extend"
 
 
 def _amount(usage: ev.Usage) -> int:

@@ -94,18 +94,18 @@ class SearchStage:
             self._strategy.prove(False)
             self._searching.turn, self._proving = turn, False  # a resumed run counts none of this
 
-    def extend(self, num_trials: int, wished: ev.Wished | None = None) -> None:
-        """Let the search go on with so many more trials, and with what people have wished for since it ended.
+    def extend(self, num_trials: int) -> None:
+        """Let the search go on with so many more trials, and with what people have wished for since it ended."""
+        wishes = [told_wish(wish) for wish in self._control.take_wishes()]
+        wishes.append({"kind": "extend", "num_trials": num_trials})
+        self.extend_as([ev.Wished(self._searching.turn, wish, ended=True) for wish in wishes])
 
-        Args:
-            wished: how a log tells of it; the search may have come further before it now, if it had been stopped.
-        """
-        self._grant_wishes()
-        wished = wished or ev.Wished(self._searching.turn, {"kind": "extend", "num_trials": num_trials}, ended=True)
-        self._grant_more(num_trials, wished)
+    def extend_as(self, wishes: Sequence[ev.Wished]) -> None:
+        """Do so as a log tells of it; the search may have come further before it now, if it had been stopped."""
+        for wished in wishes:
+            self._grant(wished)
 
-    def _grant_more(self, num_trials: int, wished: ev.Wished) -> None:
-        self._emit(wished)
+    def _more(self, num_trials: int) -> None:
         plan = self._job.plan
         if plan.evaluations is not None:
             more = num_trials * (plan.minibatch_size or len(self._job.valset))
@@ -143,26 +143,20 @@ class SearchStage:
         """Do what people have asked for since the last round; after a stop it waits until the search goes on."""
         if self._proving:
             return
-        for told in self._past.wishes(self._searching.turn):
-            wish = read_wish(told)
-            self._more(wish) if isinstance(wish, int) else self._grant(wish)
+        wishes = list(self._past.wishes(self._searching.turn))
         if more := self._control.take_more():
-            self._more(more)
-        self._grant_wishes()
+            wishes.append({"kind": "extend", "num_trials": more})
+        wishes += [told_wish(wish) for wish in self._control.take_wishes()]
+        for wish in wishes:
+            self._grant(ev.Wished(self._searching.turn, wish))
         if self._keep is not None:
             self._keep(self._strategy.owed)
 
-    def _more(self, num_trials: int) -> None:
-        self._grant_more(num_trials, ev.Wished(self._searching.turn, {"kind": "extend", "num_trials": num_trials}))
-
-    def _grant_wishes(self) -> None:
-        for wish in self._control.take_wishes():
-            self._grant(wish)
-
-    def _grant(self, wish: Wish) -> None:
-        self._emit(ev.Wished(self._searching.turn, told_wish(wish)))
+    def _grant(self, wished: ev.Wished) -> None:
+        self._emit(wished)
+        wish = read_wish(wished.wish)
         try:
-            self._do(wish)
+            self._more(wish) if isinstance(wish, int) else self._do(wish)
         except ConfigError as error:
             self._emit(ev.Noted("search", str(error)))
 

@@ -70,7 +70,7 @@ def test_a_search_that_was_stopped_and_extended_is_stopped_again_where_it_was(se
     if settled:
         assert past.result(False, Choice((2,), (0,)), 5).score == 0.5
         past.pass_stop()
-    assert [wished.wish["num_trials"] for wished in past.extensions()] == [3]
+    assert [wishes[-1].wish["num_trials"] for wishes in past.extensions()] == [3]
     assert past.result(False, CHOICE, 6).score == 0.25
     assert past.result(False, CHOICE, 7) is None
 
@@ -176,15 +176,16 @@ def test_an_event_is_told_as_the_log_has_it_each_once():
 
 
 def test_wishes_come_at_their_turn():
-    first, late = (
+    first, *late = (
         ev.Wished(3, {"kind": "extend", "num_trials": 2}),
+        ev.Wished(9, {"kind": "ban", "predictor": "a", "what": "demos", "index": 1}, True),
         ev.Wished(9, {"kind": "extend", "num_trials": 4}, True),
     )
-    past = Past([first, late])
+    past = Past([first, *late])
     assert list(past.wishes(2)) == []
     assert list(past.wishes(4)) == [first.wish]
-    assert list(past.wishes(100)) == []  # that one came after the end
-    assert [wished.wish["num_trials"] for wished in past.extensions()] == [4]
+    assert list(past.wishes(100)) == [], "those came after the end"
+    assert list(past.extensions()) == [late]
 
 
 def test_that_the_run_goes_on_is_told_when_something_new_happens_and_once():

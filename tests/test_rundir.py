@@ -231,7 +231,7 @@ def test_a_run_that_was_stopped_and_extended_is_resumed_as_it_was(tmp_path, sear
     run, _ = stopped_and_extended(tmp_path, search, after, evaluate)
     best, history, lm = compiled(tmp_path, settings={"search": search})
     assert same((best, history), (run.program, run.history))
-    assert lm.calls < 8, "an extension may have used an answer a second time"
+    assert lm.calls == 0
 
 
 @pytest.mark.parametrize("search", ["paired", "mipro"])
@@ -258,7 +258,8 @@ def test_an_extension_pays_for_what_it_asks_and_tells_of_no_more(tmp_path, searc
     assert mn.History.read(tmp_path).usage.calls == lm.calls
 
 
-def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
+@pytest.mark.parametrize("wished", [False, True])
+def test_an_extended_run_is_resumed_with_its_extension(tmp_path, wished):
     def begin(where, lm, **more):
         with mn.context(lm=lm, progress=False):
             run = mn.MIPROv2(metric, seed=2).start(mn.Predict("q -> a"), run_dir=where, **DATA, **more)
@@ -266,6 +267,9 @@ def test_an_extended_run_is_resumed_with_its_extension(tmp_path):
         return run
 
     run = begin(tmp_path, fake())
+    if wished:  # after the end: neither the search nor the verdict before knew of it
+        run.add_instruction("self", "Answer as item 0.")
+        run.ban("self", "instruction", run.history.best.instructions[0])
     run.extend(5)
     run.result(PATIENCE)
     lm = fake()
