@@ -199,6 +199,7 @@ class Execution:
         self._stage = stage
         self._search(stage, pool)
         for wishes in past.extensions():
+            self._reached = None
             stage.extend_as(wishes)
             self._search(stage, pool)
 
@@ -278,7 +279,7 @@ class Execution:
             raise
         self._spending.funds.begin("last")
         self._judging.run(stage, pool)
-        if self._reached is not None:
+        if self._reached is not None and not self._past.extends:
             raise Stopped(self._reached)
 
     def _stop_again(self, stage: SearchStage, pool: Pool) -> None:

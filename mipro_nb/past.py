@@ -244,6 +244,11 @@ class Past:
         while self._wishes and not self._wishes[0].ended and self._wishes[0].turn <= turn:
             yield self._wishes.popleft().wish
 
+    @property
+    def extends(self) -> bool:
+        """Whether the log tells of an extension that wasn't told again yet."""
+        return any(map(_extends, self._wishes))
+
     def extensions(self) -> Iterator[list[ev.Wished]]:
         """Give what each extension of the run after its end was told with: wishes since the end, and itself at last."""
         since: list[ev.Wished] = []

@@ -407,6 +407,22 @@ def test_a_metric_whose_code_has_changed_is_refused_and_one_with_another_comment
     refused(where, "metric: its code has changed", "-    return example.a == prediction.a", measure=changed)
 
 
+def test_a_run_that_was_extended_at_its_limit_is_resumed_with_its_extension(tmp_path):
+    most = 271
+    with mn.context(lm=fake(), progress=False):
+        run = mn.MIPROv2(metric, seed=2).start(mn.Predict("q -> a"), run_dir=tmp_path, max_calls=most, **DATA)
+    run.result(PATIENCE)
+    assert run.history.reason.startswith("stopped: max_calls")
+    run.extend(2)
+    run.result(PATIENCE)
+    best, history, lm = compiled(tmp_path, max_calls=most)
+    assert lm.calls == 0
+    assert best.to_json() == run.program.to_json()
+    assert history.verdict == run.history.verdict
+    assert [type(event) for event in history.events].count(ev.RunExtended) == 1
+    assert history.usage == mn.History.read(tmp_path).usage == run.history.usage
+
+
 def test_limits_and_threads_may_be_others(tmp_path):
     compiled(tmp_path, 80)
     _, history, _ = compiled(tmp_path, settings={"num_threads": 3, "max_errors": 50}, max_cost=100.0)
