@@ -57,7 +57,7 @@ class Keeping:
                 self.remarks.append(NOT_KEPT.format(why=error))
                 return
         self._emit.past = self.home.past
-        self._past.pass_over = self.home.journal.pass_over
+        self.home.journal.pass_over(self._past.answers)
         self.home.placed = self._placed
 
     def _placed(self, path: Path, start: int, end: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mipro_nb import events as ev
@@ -51,14 +51,12 @@ class Past:
         retold_usage: of those calls that were told of again.
         seconds: that the run has gone on, the times between its processes not counted.
         ended: the reason of the run's end, if the log ends with it, or an empty text.
-        pass_over: told which answers of the journal (see ``events.ExampleScored``) a result that is given stands on.
     """
 
     def __init__(self, events: Iterable[ev.Event] = ()) -> None:
         self.started: ev.RunStarted | None = None
         self.left_behind, self.ended = False, ""
         self.usage, self.retold_usage = ev.Usage(), ev.Usage()
-        self.pass_over: Callable[[Iterable[str]], None] = lambda keys: None
         self.seconds, self._since = 0.0, 0.0
         self._told: dict[str, deque[ev.Event]] = defaultdict(deque)
         self._billed: dict[str, ev.Usage] = {}  # by stage: of the calls that the log tells of apart from examples
@@ -159,6 +157,13 @@ class Past:
             if isinstance(event, ev.LMUsed):
                 self._billed[event.stage] = self._billed.get(event.stage, ev.Usage()) + event.usage
 
+    @property
+    def answers(self) -> Iterator[str]:
+        """What the results that are known stand on, of the journal's answers: see ``events.ExampleScored``."""
+        for blocks in (*self._results.values(), self._spare.values()):
+            for block in blocks:
+                yield from (key for event in block if isinstance(event, ev.ExampleScored) for key in event.answers)
+
     def retold(self, event: ev.Event) -> ev.Event:
         """Return the log's own record of an event, with its time, where it holds one; each once."""
         if not self._told or id(event) in self._own:
@@ -218,7 +223,6 @@ class Past:
         told = known.popleft() if known else tuple(_anew(event) for event in self._spare.pop(key))
         scored = told[-1]
         assert isinstance(scored, ev.ExampleScored)
-        self.pass_over(scored.answers)
         return ExampleResult(example, scored.score, error=scored.error, feedback=scored.feedback, told=told)
 
     @property

@@ -77,9 +77,10 @@ class Spending:
 
     def _retell(self, past: Past) -> None:
         """Tell what the log tells of and this time wasn't asked for, such as the end that a limit had brought on."""
-        logged = _more(past.usage, past.retold_usage)
-        if logged.calls and self.budget.paid.calls > self._history.usage.calls:
-            known = ev.LMUsed(ev.CUT_OFF, logged)
+        logged, missing = _more(past.usage, past.retold_usage), _more(self.budget.paid, self._history.usage)
+        usage = _more(logged, logged.beyond(missing))  # as much of it as is missing
+        if usage.calls:
+            known = ev.LMUsed(ev.CUT_OFF, usage)
             past.own(known)
             past.retold_usage = past.usage
             self._emit(known)

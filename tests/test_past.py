@@ -212,14 +212,11 @@ def test_the_time_between_an_end_and_an_extension_is_not_the_runs():
     assert 24.0 <= past.seconds <= 25.0
 
 
-def test_a_result_that_is_given_passes_over_the_answers_that_it_stands_on():
-    passed = []
-    past = log(USED, ev.ExampleScored(1, 5, 0.5, answers=("one", "two")), scored(None, 6))
-    past.pass_over = passed.extend
-    past.result(False, CHOICE, 6)
-    assert passed == [], "it is tried again, with the answers that came"
-    past.result(False, CHOICE, 5)
-    assert passed == ["one", "two"]
+def test_the_answers_that_known_results_stand_on_are_known():
+    found = (ev.ExampleScored(1, 5, 0.5, answers=("one", "two")), ev.ExampleScored(1, 6, None, answers=("three",)))
+    assert list(log(*found).answers) == ["one", "two"], "the other is tried again, with the answer that came"
+    best = (SETTLING, *BEST, ev.ExampleScored(2, 5, 0.5, answers=("four",)))
+    assert list(log(*found, ev.TrialFinished(1, 0.5, 1, 1), *best).answers) == ["one", "two", "three", "four"]
 
 
 def test_what_was_paid_for_an_example_belongs_to_it_though_the_run_was_killed_in_between():

@@ -242,7 +242,7 @@ def test_a_run_that_is_killed_in_its_extension_after_a_stop_goes_on_with_it(tmp_
     known = mn.History.read(tmp_path / "killed").usage.calls
     best, history, rest = compiled(tmp_path / "killed", settings={"search": search})
     assert same((best, history), (run.program, run.history))
-    assert known + rest.calls <= lm.calls + 16, "those in flight when the copy was made, and answers used twice"
+    assert known + rest.calls <= lm.calls + 16, "those in flight when the copy was made"
 
 
 @pytest.mark.parametrize("search", ["paired", "mipro"])
