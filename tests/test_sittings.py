@@ -1,11 +1,10 @@
-"""Random small runs with wishes and extensions, copied in the midst and gone on with: the same end, bills that add up."""
+"""Random small runs with wishes and extensions, cut off and gone on with: the same end, and bills that add up."""
 
 import contextlib
 import random
 import shutil
 
 import pytest
-from cases import slow_but
 from programs import TwoSteps, fake, metric, rows, two_step_reply
 
 import mipro_nb as mn
@@ -106,7 +105,7 @@ def wished(history):
     return sum(isinstance(event, ev.Wished) for event in history.events)
 
 
-@pytest.mark.parametrize(("seed",), slow_but([(seed,) for seed in range(40)], lambda seed: seed < 4))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 40))])
 def test_a_run_that_goes_on_from_any_moment_ends_as_it_would_have_and_pays_for_nothing_twice(tmp_path, seed):
     world, copies = World(seed), []
     run, lm = world.whole(tmp_path / "run", copies)
