@@ -380,7 +380,7 @@ def test_shown_after_the_end_it_is_frozen_when_the_kernel_shuts_down(shown):
     view._ipython_display_()
     assert not any(update for _, _, update in shown)
     view._shut_down()
-    assert [display for data, display, update in shown if update and "text/html" in data] == [shown[0][1]]
+    assert {display for data, display, update in shown if update and "text/html" in data} == {shown[0][1]}
 
 
 def test_shown_after_the_end_it_is_frozen_where_they_arent(shown):
@@ -443,6 +443,23 @@ def test_when_the_kernel_shuts_down_the_run_stops_and_the_output_freezes(shown):
     assert view.run.status == "stopping"
     assert any(update and "text/html" in data for data, _, update in shown)
     gate.open.set()
+    ended(view)
+
+
+def test_a_kernel_that_ends_before_its_chart_is_drawn_leaves_the_page(shown, monkeypatch):
+    def killed(history):
+        raise SystemExit
+
+    gate = Gate(60)
+    view = optimize(gate)
+    view._ipython_display_()
+    assert gate.reached.wait(PATIENCE)
+    monkeypatch.setattr("mipro_nb.notebook.static.frozen_chart", killed)
+    with pytest.raises(SystemExit):
+        view._shut_down()
+    assert any(update and "text/html" in data for data, _, update in shown)
+    gate.open.set()
+    monkeypatch.undo()
     ended(view)
 
 

@@ -175,7 +175,9 @@ class RunView(Part):
 
     def _shut_down(self) -> None:
         self.run.stop("the kernel was shut down", evaluate=False)
-        self.freeze("stopped" if self.run.status == "stopping" else None)
+        status = "stopped" if self.run.status == "stopping" else self.run.status
+        self._outputs.update(static.frozen(self.run.history, status, self.run.aside))  # its chart may come too late
+        self.freeze(status)
 
     def _heard(self, part: Part, content: Any) -> None:
         """Do what a button or a click asks; what isn't understood is left."""
