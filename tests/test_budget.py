@@ -201,6 +201,7 @@ def test_a_try_that_may_be_billed_counts_in_full_and_it_is_said_once():
     assert "may be billed: its worst case, $0.1000, counts as used" in account.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "billed"),
     [

@@ -9,6 +9,7 @@ from mipro_nb.clock import LONGEST_WAIT, Clock, checked_speed
 from mipro_nb.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_a_night_that_the_run_was_paused():
     clock = Clock(0.0, 10.0)
     clock.set(held=False)

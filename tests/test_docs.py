@@ -254,6 +254,7 @@ def test_the_readmes_magic_is_read(code: str) -> None:
     assert (spec.data, spec.into) == ("tickets", "router")
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f'"{row.message}",{row.team}\n' for row in messages("team")[:100] if '"' not in row.message]
     (tmp_path / "tickets.csv").write_text("message,team\n" + "".join(rows), encoding="utf-8")

@@ -75,6 +75,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "predictors"), slow_but(itertools.product(SETTINGS, [1, 2]), lambda name, predictors: predictors == 1)
 )

@@ -237,6 +237,7 @@ def test_what_is_told_of_a_long_list_stays_small_and_says_that_it_was_cut():
     assert len(json.dumps(dataclasses.asdict(event))) < 25_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [

@@ -32,6 +32,7 @@ def notes(history, stage):
     return [note.message for note in history.notes if note.stage == stage]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "limit"),
     slow_but(
@@ -65,6 +66,7 @@ def test_a_run_that_can_not_afford_all_its_trials_still_ends_with_a_verdict(sear
     assert spent.calls == lm.calls, "what examples took that were cut off is told too"
 
 
+@pytest.mark.slow
 def test_limits_that_are_not_reached_change_nothing():
     free, limited = (fake(price=0.01, max_tokens=50) for _ in range(2))
     best, history = compile_(free, testset=rows(10, 90))
@@ -110,6 +112,7 @@ def test_a_verdict_that_can_not_be_paid_is_left_out_and_it_is_said():
     assert isinstance(best, mn.Predict)
 
 
+@pytest.mark.slow
 def test_no_call_begins_after_max_seconds():
     begun = threading.Event()
 

@@ -205,6 +205,7 @@ def test_a_pause_holds_probes_too():
 # --- calls through it
 
 
+@pytest.mark.slow
 def test_an_outage_uses_up_no_retries(monkeypatch):
     monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.001)
     monkeypatch.setattr("mipro_nb.breaker.LONGEST_WAIT", 0.001)
@@ -223,6 +224,7 @@ def test_an_outage_uses_up_no_retries(monkeypatch):
     assert len(asked) == 50, "more than 5 tries of each"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_an_outage_as_if_there_had_been_none(monkeypatch):
     monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.01)
     monkeypatch.setattr("mipro_nb.breaker.LONGEST_WAIT", 0.02)

@@ -374,6 +374,7 @@ def test_garbage_in_a_long_log_is_refused_too(tmp_path, monkeypatch, line, said)
         History.read(written(tmp_path, lambda lines: lines.__setitem__(4, line)))
 
 
+@pytest.mark.slow
 def test_a_long_log_tells_the_same_as_a_short_one(tmp_path, monkeypatch):
     for name, make in histories.ALL.items():
         make().write(tmp_path / f"{name}.jsonl")

@@ -106,6 +106,7 @@ def test_who_wants_every_event_of_a_long_recording_gets_it(log):
     assert recorder.events[-1] == history.events[-1]
 
 
+@pytest.mark.slow
 def test_of_many_trials_some_are_sent_and_that_is_said(log, monkeypatch):
     monkeypatch.setattr(thinned, "MANY", 100)
     monkeypatch.setattr(thinned, "MOST", 60)

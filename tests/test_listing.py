@@ -32,11 +32,13 @@ def test_a_place_without_runs_gives_an_empty_table(tmp_path, monkeypatch):
     assert mn.runs(tmp_path).empty
 
 
+@pytest.mark.slow
 def test_a_run_directory_is_listed_itself(tmp_path):
     made(tmp_path / "one")
     assert len(mn.runs(tmp_path / "one")) == len(mn.runs(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_died_is_cut_off(tmp_path):
     made(tmp_path / "one")
     (tmp_path / "one" / "summary.json").unlink()
@@ -45,6 +47,7 @@ def test_a_run_whose_process_died_is_cut_off(tmp_path):
     assert list(mn.runs(tmp_path).status) == ["cut off"]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_running(tmp_path):
     seen = []
 
@@ -57,6 +60,7 @@ def test_a_run_that_goes_on_is_running(tmp_path):
     assert seen == ["running"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"event": "FromTomorrow", "at": 1.0}\n'])
 def test_what_cannot_be_read_does_not_hide_the_others(tmp_path, damage):
     made(tmp_path / "good")

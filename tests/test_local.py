@@ -93,6 +93,7 @@ def test_weights_of_the_installed_package_are_used(directory: Path, monkeypatch:
     assert local._installed() == package / local.GGUF
 
 
+@pytest.mark.slow
 def test_without_network_the_error_says_what_to_do_and_doing_it_helps(directory: Path) -> None:
     with pytest.raises(WeightsError) as raised:
         local.weights("smollm2-135m")

@@ -22,6 +22,7 @@ def make_lm(*arguments, **options):
     return FakeLM(extract)
 
 
+@pytest.mark.slow
 def test_the_demo_prints_baseline_optimized_verdict_and_path(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "LM", make_lm)
     assert command.main(["demo", "--save", str(tmp_path / "program")]) == 0

@@ -121,6 +121,7 @@ def test_the_same_seed_gives_the_same_trials_with_any_number_of_threads(threads)
     assert [d.demos for d in one.demo_sets] == [d.demos for d in many.demo_sets]
 
 
+@pytest.mark.slow
 def test_seed_0_is_a_seed():
     optimizer = mn.MIPROv2(metric, seed=9)
     assert trials(run(optimizer=optimizer, seed=0)[1]) != trials(run(optimizer=optimizer)[1])
@@ -150,6 +151,7 @@ def test_student_teacher_and_data_stay_as_they_were(raises):
     assert ([json.dumps(p.to_json()) for p in (student, teacher)], (train, val)) == before
 
 
+@pytest.mark.slow
 def test_no_combination_meets_the_same_example_twice():
     recorder, lm = EventRecorder(), fake()
     with mn.context(lm=lm):
@@ -159,6 +161,7 @@ def test_no_combination_meets_the_same_example_twice():
     assert len(met) == len(set(met))
 
 
+@pytest.mark.slow
 def test_minibatch_false_is_respected():
     _, history = run(optimizer=mn.MIPROv2(metric, search="mipro"), valset=rows(60, 100), minibatch=False)
     assert {t.kind for t in history.trials} == {"baseline", "full"}
@@ -213,6 +216,7 @@ def test_a_task_model_alone_does_both():
     assert any(is_proposal(p) for p in tasks.prompts)
 
 
+@pytest.mark.slow
 def test_a_history_that_hears_a_second_run_begins_anew():
     history = mn.History()
     for seed in (1, 2):
@@ -330,6 +334,7 @@ def test_few_candidates_end_early_without_repeating(candidates):
     assert history.usage.calls < 30 * (candidates**2 + 1) + 60
 
 
+@pytest.mark.slow
 def test_sorted_labels_are_split_by_label():
     data = mn.examples([{"q": f"item {i}", "a": "yes" if i < 50 else "no"} for i in range(100)], inputs=["q"])
     recorder = EventRecorder()
@@ -381,6 +386,7 @@ def test_a_metric_that_raises_is_named_with_the_example():
         run(given_metric=buggy)
 
 
+@pytest.mark.slow
 def test_a_score_of_0_with_feedback_is_a_failure():
     def picky(example, prediction, trace=None):
         return mn.Score(0.0, feedback="never good enough")
@@ -428,6 +434,7 @@ def test_an_lm_that_returns_nothing_ends_well():
     assert any("no instruction" in note.message for note in history.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "garbage",
     ["", "x", "I'm sorry, I can't.", "@#$%^&*", "word " * 10_000, "{", "<script>alert(1)</script>", "a: b: c:"],
@@ -449,6 +456,7 @@ def test_something_that_is_no_program_is_refused():
         run("q -> a")
 
 
+@pytest.mark.slow
 def test_the_same_predictor_twice_is_one():
     class Twice(mn.Module):
         def __init__(self):

@@ -116,6 +116,7 @@ class Gate:
 # --- what it shows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "thompson", "mipro"])
 def test_at_the_end_the_study_says_what_the_history_says(tmp_path, search):
     run = done(url(tmp_path), search=search, testset=rows(20, 100))
@@ -132,6 +133,7 @@ def test_at_the_end_the_study_says_what_the_history_says(tmp_path, search):
     assert not notes(run)
 
 
+@pytest.mark.slow
 def test_every_seed_has_the_same_best():
     storage = optuna.storages.InMemoryStorage()
     for seed in range(8):
@@ -140,6 +142,7 @@ def test_every_seed_has_the_same_best():
     assert len(optuna.get_all_study_names(storage)) == 8
 
 
+@pytest.mark.slow
 def test_while_it_goes_on_trials_are_seen_running(tmp_path):
     reader = optuna.storages.RDBStorage(url(tmp_path))  # there are its tables before both read and write
     gate = Gate(120)
@@ -159,6 +162,7 @@ def test_while_it_goes_on_trials_are_seen_running(tmp_path):
     assert_same(run, opened(run, url(tmp_path)))
 
 
+@pytest.mark.slow
 def test_trials_that_are_over_are_finished_at_once(tmp_path):
     reader = optuna.storages.RDBStorage(url(tmp_path))
     gate = Gate(150)
@@ -198,6 +202,7 @@ def test_a_stopped_run_leaves_no_trial_running(search):
     assert study.user_attrs["status"] == "stopped: as asked"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_a_run_that_is_extended_goes_on_in_its_study(tmp_path, search):
     run = done(url(tmp_path), search=search, num_trials=4)
@@ -278,6 +283,7 @@ def test_a_storage_of_optunas_will_do(tmp_path, make):
     assert_same(run, opened(run, storage))
 
 
+@pytest.mark.slow
 def test_optuna_says_nothing_of_it(tmp_path, capfd):
     optuna.logging.set_verbosity(optuna.logging.INFO)
     done(url(tmp_path))
@@ -442,6 +448,7 @@ def test_a_storage_that_hangs_is_left_alone_in_the_end(monkeypatch):
     until(lambda: threads() <= before)
 
 
+@pytest.mark.slow
 def test_no_thread_is_left(tmp_path):
     before = threads()
     run = done(url(tmp_path))

@@ -138,6 +138,7 @@ def test_the_best_line_is_not_named_while_it_is_the_baseline():
     assert ">best " not in drawn
 
 
+@pytest.mark.slow
 def test_predictors_have_a_heat_map_each_in_their_own_order():
     drawn = svg(charts.run_chart(histories.two_predictors()))
     assert 0 < drawn.index(">steps[0].answer<") < drawn.index(">judge<")
@@ -164,6 +165,7 @@ def test_every_run_can_be_drawn(name):
     json.dumps(bundle, allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["5.8", "5.21", "6.4"])
 @pytest.mark.parametrize("make", [histories.finished, histories.two_predictors, histories.zero_shot])
 def test_the_frozen_chart_is_valid_for_old_and_new_vega_lite(make, version, capfd):
@@ -174,6 +176,7 @@ def test_the_frozen_chart_is_valid_for_old_and_new_vega_lite(make, version, capf
     assert "WARN" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_texts_are_data_and_never_part_of_the_spec():
     spec = spec_of(charts.run_chart(histories.hostile()))
     data = spec.pop("datasets")
@@ -258,6 +261,7 @@ def test_events_of_a_choice_without_texts_leave_them_empty():
     assert charts.trial_rows(history)[0]["instruction"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [histories.finished, histories.empty], ids=["finished", "empty"])
 def test_a_notebook_shows_the_chart_without_a_network(make):
     chart = charts.run_chart(make())

@@ -347,6 +347,7 @@ def test_the_second_run_of_a_cell_takes_the_name(shell, gate, capsys):
     assert made_of(shell.user_ns["best"]) == made_of(second.program)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_holds_is_forgotten_and_the_others_keep_their_numbers(shell, capsys):
     import optuna  # noqa: F401 (it keeps the frames that first import it for ever: a run's, otherwise)
 
@@ -526,6 +527,7 @@ def completions(shell, text):
         return [found.text for found in shell.Completer.completions(text, len(text))]
 
 
+@pytest.mark.slow
 def test_options_and_names_are_completed(shell):
     shell.user_ns.update(table=pd.DataFrame({"q": []}), prog=mn.Predict("q -> a"), number=3, judge=lambda e, p: 1)
     everything = completions(shell, "%%mipro ")

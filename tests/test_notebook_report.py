@@ -458,6 +458,7 @@ def test_tables_are_told_to_those_who_hear_them(undrawn):
     assert ("html", "lang", "en") in found.attributes
 
 
+@pytest.mark.slow
 def test_charts_are_drawn_bare_for_wide_and_for_narrow():
     source = report.text(histories.two_predictors(("a<b>&", "judge")))
     found = Page(source)
@@ -636,6 +637,7 @@ def test_a_run_that_goes_on_is_not_said_to_have_ended():
     assert "the run ended" not in text
 
 
+@pytest.mark.slow
 def test_many_reports_at_once_and_files_of_others_are_safe(tmp_path):
     mine = tmp_path / "c.md.part"
     mine.write_text("mine")

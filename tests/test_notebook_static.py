@@ -261,6 +261,7 @@ def test_three_runs_of_200_trials_stay_far_under_a_megabyte():
 # ---- the other displays
 
 
+@pytest.mark.slow
 def test_the_chart_is_drawn_by_jupyterlab_itself_or_is_a_picture():
     bundle = static.frozen_chart(histories.finished())
     assert set(bundle) == {"application/vnd.vegalite.v5+json", "image/png", "text/plain"}

@@ -57,6 +57,7 @@ def test_combinations_are_summed_up_when_their_trials_are_many():
     assert len(charts.cell_rows(history(2_000, pairs=10))) == 2_000
 
 
+@pytest.mark.slow
 def test_a_chart_of_many_says_that_it_does_not_show_all():
     assert "5,000 trials are shown" in str(charts.run_chart(history(5_000, pairs=10)).to_dict())
     assert "Score of every trial" in str(charts.run_chart(history(20)).to_dict())
@@ -69,6 +70,7 @@ class Told:
         self.history = told
 
 
+@pytest.mark.slow
 def test_what_a_view_is_sent_does_not_grow_with_the_trials(monkeypatch):
     monkeypatch.setattr(thinned, "MANY", 240)
     monkeypatch.setattr(thinned, "MOST", 60)

@@ -123,6 +123,7 @@ def test_the_end_is_known_to_the_front_end():
     assert opened(view._prompt)["after"]
 
 
+@pytest.mark.slow
 def test_few_small_messages_however_fast_the_run(sent):
     started = time.monotonic()
     view = ended(optimize(num_trials=150, max_bootstrapped_demos=2))
@@ -160,6 +161,7 @@ def test_a_part_alone_gets_only_what_it_needs_and_shares_the_selection(sent):
     assert view.chart.selected is None
 
 
+@pytest.mark.slow
 def test_the_code_is_sent_once_and_carried_by_no_view(sent):
     one, two = ended(optimize()), ended(optimize())
     parts = [one.chart, one.prompt]
@@ -186,6 +188,7 @@ def test_stop_pause_and_go_on():
     assert view.run.history.reason == "stopped: as asked"
 
 
+@pytest.mark.slow
 def test_the_second_click_on_stop_ends_the_evaluation_of_the_best():
     gate = Gate(120)
     view = optimize(gate, num_trials=40)
@@ -228,6 +231,7 @@ def test_extend_goes_on():
     until(lambda: len([*opened(view._base), *view._tail]) == len(view.run.trials))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wish",
     [{}, {"do": "extend", "n": 0}, {"do": "extend", "n": 10**9}, {"do": "extend", "n": "3"}, {"do": "dance"},
@@ -252,6 +256,7 @@ def test_questions_about_examples_are_answered(sent):
     assert {row[3] for row in answers[8]["rows"]} == {"fixed"}
 
 
+@pytest.mark.slow
 def test_the_heartbeat_beats_while_nothing_happens(monkeypatch, sent):
     monkeypatch.setattr(feeds, "HEARTBEAT", 0.5)
     gate = Gate(10)
@@ -323,6 +328,7 @@ def test_it_is_shown_live_and_frozen_at_the_end(shown):
     assert room["text/plain"] == ""
 
 
+@pytest.mark.slow
 def test_every_cell_that_shows_it_is_frozen_once(shown):
     gate = Gate(30)
     view = optimize(gate)
@@ -344,6 +350,7 @@ def test_shown_after_the_end_it_is_live_where_widgets_are_known(shown):
     assert "application/vnd.jupyter.widget-view+json" in shown[-2][0]
 
 
+@pytest.mark.slow
 def test_shown_while_its_end_is_being_drawn_it_stays_live(shown, monkeypatch):
     drawing, go_on, draw = threading.Event(), threading.Event(), views.static.frozen_chart
 
@@ -371,6 +378,7 @@ def test_shown_while_its_end_is_being_drawn_it_stays_live(shown, monkeypatch):
     assert {display for data, display, update in shown if update and "text/html" in data} == {before, after}
 
 
+@pytest.mark.slow
 def test_shown_after_the_end_it_is_frozen_when_the_kernel_shuts_down(shown):
     gate = Gate(30)
     view = optimize(gate)
@@ -383,6 +391,7 @@ def test_shown_after_the_end_it_is_frozen_when_the_kernel_shuts_down(shown):
     assert {display for data, display, update in shown if update and "text/html" in data} == {shown[0][1]}
 
 
+@pytest.mark.slow
 def test_shown_after_the_end_it_is_frozen_where_they_arent(shown):
     view = ended(optimize())
     view._ipython_display_()
@@ -390,6 +399,7 @@ def test_shown_after_the_end_it_is_frozen_where_they_arent(shown):
     assert "image/png" in shown[-1][0]
 
 
+@pytest.mark.slow
 def test_a_saved_run_that_is_opened_again_is_live(shown, tmp_path):
     ended(optimize(run_dir=tmp_path))
     first = mn.Run.open(tmp_path)
@@ -402,6 +412,7 @@ def test_a_saved_run_that_is_opened_again_is_live(shown, tmp_path):
     assert "application/vnd.jupyter.widget-view+json" in shown[-2][0]
 
 
+@pytest.mark.slow
 def test_text_is_updated_in_place_where_no_widget_answers(shown, monkeypatch):
     monkeypatch.setattr(views, "TEXT_PERIOD", 0.0)
     gate = Gate(60)
@@ -420,6 +431,7 @@ def test_text_is_updated_in_place_where_no_widget_answers(shown, monkeypatch):
     ended(view)
 
 
+@pytest.mark.slow
 def test_where_a_widget_answers_no_text_is_written(shown):
     gate = Gate(60)
     view = optimize(gate)
@@ -434,6 +446,7 @@ def test_where_a_widget_answers_no_text_is_written(shown):
     ended(view)
 
 
+@pytest.mark.slow
 def test_when_the_kernel_shuts_down_the_run_stops_and_the_output_freezes(shown):
     gate = Gate(60)
     view = optimize(gate)
@@ -482,6 +495,7 @@ def test_help_knows_all_settings():
     assert "self" not in names
 
 
+@pytest.mark.slow
 def test_no_key_is_in_the_state_of_any_widget():
     key = "sk-canary-0123456789"
     lm = mn.LM("openai/gpt-5-mini", api_key=key)
@@ -505,6 +519,7 @@ def test_its_traits_can_be_watched():
     assert isinstance(view, traitlets.HasTraits)
 
 
+@pytest.mark.slow
 def test_waiting_in_a_kernel_writes_a_few_lines_that_are_updated_in_place(shown, monkeypatch):
     monkeypatch.setattr("mipro_nb.console.in_kernel", lambda: True)
     monkeypatch.setattr("mipro_nb.notebook.outputs.PERIOD", 0.0)
@@ -520,6 +535,7 @@ def test_waiting_in_a_kernel_writes_a_few_lines_that_are_updated_in_place(shown,
     assert "Predict: finished" in shown[-1][0]["text/plain"]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_is_one_plain_text(capsys):
     InteractiveShell.clear_instance()
     view = optimize()
@@ -531,6 +547,7 @@ def test_on_a_terminal_it_is_one_plain_text(capsys):
     assert "text/plain" not in told
 
 
+@pytest.mark.slow
 def test_an_extended_run_freezes_anew_wherever_it_was_shown(shown):
     gate = Gate(30)
     view = optimize(gate)

@@ -200,6 +200,7 @@ def test_an_example_tells_what_was_sent_and_answered_before_and_after():
     assert told["label"] == f"q: item {number + 20}"
 
 
+@pytest.mark.slow
 def test_an_example_that_isnt_there_is_told_as_such():
     history, _ = finished_run()
     assert (closeup.example(history, 999)["before"], closeup.example(history, 999)["after"]) == (None, None)

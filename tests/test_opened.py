@@ -22,6 +22,7 @@ def enough(history):
     return "enough" if len(history.trials) > 5 else None
 
 
+@pytest.mark.slow
 def test_a_finished_run_shows_all_that_it_showed(tmp_path):
     run = begun(tmp_path, fake())
     opened = mn.Run.open(tmp_path)
@@ -45,6 +46,7 @@ def test_it_has_the_live_views_layout(tmp_path):
     view.close()
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_died_says_so(tmp_path):
     begun(tmp_path, fake())
     lines = (tmp_path / "events.jsonl").read_text().splitlines(keepends=True)
@@ -93,6 +95,7 @@ def test_another_program_is_refused(tmp_path):
         mn.Run.resume(tmp_path, mn.Predict("q -> a", "Be brief."), metric)
 
 
+@pytest.mark.slow
 def test_data_that_json_cannot_hold_is_asked_for(tmp_path):
     data = {**DATA, "trainset": [mn.Example(row, extra={1, 2}).with_inputs("q") for row in DATA["trainset"]]}
     with mn.context(lm=fake(), progress=False):

@@ -80,6 +80,7 @@ def assert_in_order(told: list[str], all_of_them: list[str]) -> None:
     assert told == [wait for wait in all_of_them if wait in told]
 
 
+@pytest.mark.slow
 def test_a_run_pauses_while_its_server_is_down_and_ends_as_if_nothing_had_been(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.1)
     recorder = through_an_outage(1.5, PATIENCE)
@@ -100,6 +101,7 @@ def test_an_outage_of_90_seconds() -> None:
     assert told[-1] == ev.RunPaused(False)
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_down_ends_the_run_with_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 0.1)
     with Loopback(reply) as server:

@@ -101,6 +101,7 @@ def test_logs_without_a_posterior_are_shown_as_they_were():
     assert wire.status(histories_source(history), 300.0, 1)["estimate"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [static.frozen, report.text], ids=["frozen", "report"])
 def test_pages_tell_the_estimate_the_gain_and_what_brought_it(make):
     page = make(PAIRED) if make is report.text else make(PAIRED)["text/html"]

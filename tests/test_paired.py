@@ -128,6 +128,7 @@ def test_looking_at_what_is_believed_changes_nothing():
     assert watched.believed() == alone.believed()
 
 
+@pytest.mark.slow
 def test_broken_candidates_do_not_make_the_luck_of_the_others_look_like_worth(monkeypatch):
     """Half of the instructions are broken, the others are all alike: the best of them is the luckiest."""
 

@@ -27,6 +27,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("auto", "predictors", "zero_shot"), slow_but(NUMBERS, lambda auto, *_: auto == "light"))
 def test_auto_modes_have_dspys_numbers_and_the_plan_holds_the_calls(auto, predictors, zero_shot):
     trials, instructions, sets, validation = NUMBERS[auto, predictors, zero_shot]
@@ -55,6 +56,7 @@ def test_auto_modes_have_dspys_numbers_and_the_plan_holds_the_calls(auto, predic
     assert len(history.trials) <= plan.trials_shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"minibatch": False}, {"max_bootstrapped_demos": 0}, {"num_trials": 3}])
 def test_the_plan_holds_the_calls_of_other_settings(options):
     lm, history = fake(), mn.History()
@@ -65,6 +67,7 @@ def test_the_plan_holds_the_calls_of_other_settings(options):
     assert lm.calls in plan.total.calls
 
 
+@pytest.mark.slow
 def test_a_reply_that_needs_a_repair_is_within_the_plan():
     def replies(messages):
         if "can't be read" in messages[-1]["content"]:
@@ -80,6 +83,7 @@ def test_a_reply_that_needs_a_repair_is_within_the_plan():
     assert lm.calls > plan.total.calls.likely
 
 
+@pytest.mark.slow
 def test_a_proposer_that_answers_with_other_fields_names_is_within_the_plan():
     def replies(messages):
         if "instruction alone" in messages[0]["content"]:

@@ -48,6 +48,7 @@ def played(path, speed=math.inf):
     return replay
 
 
+@pytest.mark.slow
 def test_it_ends_as_the_run_did(recording):
     folder, history = recording
     replay = played(folder)
@@ -262,6 +263,7 @@ def test_it_shows_in_the_live_view_which_has_its_methods(recording):
     view.close()
 
 
+@pytest.mark.slow
 def test_it_writes_the_report_of_the_run(recording, tmp_path):
     replay = played(recording[0])
     page = replay.report(tmp_path / "found.html")

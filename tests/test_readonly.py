@@ -38,6 +38,7 @@ def calm(tmp_path_factory):
     return compiled(tmp_path_factory.mktemp("calm"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [5, 40, 150, 400])
 def test_the_run_goes_on_says_so_and_can_be_resumed_from_there(tmp_path, turning, calm, moment, recwarn):
     where = tmp_path / "run"
@@ -63,6 +64,7 @@ def test_the_run_goes_on_says_so_and_can_be_resumed_from_there(tmp_path, turning
     assert again[2].calls < lm.calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_single_file_that_can_not_be_written_ends_nothing(tmp_path, turning, calm, name, recwarn):
     where = tmp_path / "run"
@@ -94,6 +96,7 @@ def test_a_run_is_not_begun_nor_gone_on_with_there_and_still_shown(tmp_path, tur
     assert len(mn.runs(tmp_path)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_what_can_not_be_written_from_the_beginning_is_said(tmp_path, turning, name, recwarn):
     where = tmp_path / "run"

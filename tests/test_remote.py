@@ -64,6 +64,7 @@ def dask_cluster(**options):
 # --- the same as in threads ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_on_another_executor_is_the_same_run():
     with futures.ThreadPoolExecutor(4) as executor:
         assert told(executor) == told(None)

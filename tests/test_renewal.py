@@ -62,6 +62,7 @@ def test_later_rounds_bring_instructions_and_demo_sets_that_are_tried():
     assert {made.index for made in harder} & {trial.demos[0] for trial in run.history.trials}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"proposals": "once"}, {"search": "mipro"}])
 def test_proposals_once_are_made_before_the_search_alone(settings):
     run = done(settings=settings)
@@ -69,6 +70,7 @@ def test_proposals_once_are_made_before_the_search_alone(settings):
     assert run.plan.later_instructions == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "thompson"])
 def test_threads_and_latencies_make_no_difference(search):
     def slow(messages):
@@ -88,6 +90,7 @@ def test_threads_and_latencies_make_no_difference(search):
 # --- what people add and take away
 
 
+@pytest.mark.slow
 def test_an_instruction_added_before_the_search_is_tried():
     run = start(requires_permission_to_run=True)
     run.add_instruction("self", "  Answer as the master would.  ")
@@ -99,6 +102,7 @@ def test_an_instruction_added_before_the_search_is_tried():
     assert len(rounds(run)) > 1, "and the planned rounds come all the same"
 
 
+@pytest.mark.slow
 def test_an_instruction_added_in_the_middle_can_win():
     def best_of_all(messages):
         if messages[0]["content"].startswith("Master."):
@@ -139,6 +143,7 @@ def test_a_ban_of_the_leader_makes_another_win():
     assert not [event for event in later if event.instructions == best.instructions and event.kind != "baseline"]
 
 
+@pytest.mark.slow
 def test_the_program_itself_can_be_banned():
     lm = fake(replies=lambda m: reply(m) if is_proposal(m) or is_description(m) else "a: same")
     door = Door(ev.TrialFinished)
@@ -163,6 +168,7 @@ def test_the_last_one_cant_be_banned_and_the_run_goes_on():
     assert run.history.best.instructions == (1,)
 
 
+@pytest.mark.slow
 def test_wrong_wishes_are_named():
     run = done(TwoSteps(), lm=fake(replies=two_step_reply), freeze=["hint"], num_trials=2)
     with pytest.raises(ConfigError, match="Did you mean 'answer'"):
@@ -222,6 +228,7 @@ def test_proposals_is_learn_or_once():
         mn.MIPROv2(metric, proposals="learn", search="mipro")
 
 
+@pytest.mark.slow
 def test_frozen_predictors_stay_as_they_are():
     student = TwoSteps()
     student.hint.demos = [mn.Example(q="item 1", hint="1")]
@@ -237,6 +244,7 @@ def test_frozen_predictors_stay_as_they_are():
     assert len(table[table["predictor"] == "hint"]) == 2
 
 
+@pytest.mark.slow
 def test_every_proposed_instruction_keeps_what_it_must():
     door = Door(ev.TrialFinished)
     run = start(keep=["Never tell prices."], listeners=[door])
@@ -259,6 +267,7 @@ def length(run, trial):
     return len(texts[trial.instructions[0]]) + sum(map(len, shown))
 
 
+@pytest.mark.slow
 def test_nothing_longer_than_the_limit_is_tried():
     free = done()
     lengths = [length(free, trial) for trial in free.history.trials]
@@ -272,6 +281,7 @@ def test_nothing_longer_than_the_limit_is_tried():
     assert max(tried) <= longest + 4
 
 
+@pytest.mark.slow
 def test_a_program_that_is_too_long_itself_cant_win():
     student = mn.Predict("q -> a", "Answer. " * 200)
     run = done(student, max_prompt_tokens=200)
@@ -286,6 +296,7 @@ def test_that_nothing_fits_is_said():
     assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_price_of_tokens_prefers_the_shorter_of_equals():
     def equal(messages):
         if is_proposal(messages) or is_description(messages):
@@ -301,6 +312,7 @@ def test_a_price_of_tokens_prefers_the_shorter_of_equals():
 # --- memory over runs
 
 
+@pytest.mark.slow
 def test_a_memory_grows_from_run_to_run_and_seeds_the_next(tmp_path):
     path = tmp_path / "memory.json"
     run = done(memory=path)
@@ -341,6 +353,7 @@ def test_an_outage_in_the_middle_gives_the_best_so_far():
     assert run.program.signature.instructions == run.history.instructions[best.instructions[0]].text
 
 
+@pytest.mark.slow
 def test_single_failures_are_missing_and_never_zero():
     failed = set()
 
@@ -362,6 +375,7 @@ def test_single_failures_are_missing_and_never_zero():
         assert trial.score is None or trial.score == pytest.approx(sum(known) / len(known))
 
 
+@pytest.mark.slow
 def test_a_teacher_and_demos_of_its_own_go_with_later_rounds():
     teacher = fake(replies=lambda m: f"a: answer {m[-1]['content'].split()[-1]}", model="fake/teacher")
     student = mn.Predict("q -> a", demos=[mn.Example(q="item 1", a="answer 1")])

@@ -248,6 +248,7 @@ def test_a_best_that_cant_be_evaluated_for_an_outage_is_said_and_the_run_ends():
     assert "isn't fully evaluated" in proven(run)[1][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 5, 45, 70])
 def test_stop_at_any_stage_ends_without_further_calls(after):
     gate = Gate(after)
@@ -317,6 +318,7 @@ def test_extending_an_ended_run_goes_on_with_what_it_knows():
     assert run.history.stages["search"].total >= run.plan.trials_shown + 5
 
 
+@pytest.mark.slow
 def test_extending_while_it_goes_on_adds_trials():
     gate = Gate(60)
     run = start(fake(replies=gate))
@@ -469,6 +471,7 @@ def test_await_gives_the_program():
     assert asyncio.run(cell()).to_json() == start().result(PATIENCE).to_json()
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_an_await_stops_the_run_and_gives_the_best():
     gate = Gate(60)
     run = start(fake(replies=gate))
@@ -508,6 +511,7 @@ def test_a_timeout_of_an_await_leaves_the_run_going_on(limited):
     assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_waiting_stops_and_the_second_is_raised():
     gate = Gate(60)
     run = start(fake(replies=gate))
@@ -530,6 +534,7 @@ def usual_interrupts():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("usual_interrupts")
 def test_a_second_interrupt_of_an_await_is_raised_and_leaves_the_calls_in_flight():
     gate = Gate(60)
@@ -654,6 +659,7 @@ def test_stop_in_an_outage_is_a_stop():
     assert run.history.reason == "stopped: as asked"
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_its_lm_tries_it_at_once_when_a_person_says_so(monkeypatch):
     monkeypatch.setattr("mipro_nb.breaker.FIRST_WAIT", 1000.0)
     back, recorder = threading.Event(), EventRecorder()
@@ -705,6 +711,7 @@ def test_extending_without_anything_better_doesnt_open_the_test_set_again():
     assert run.history.verdict is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", [0.0, 0.6])
 def test_extending_a_run_that_stops_before_its_search_is_refused(wait):
     gate = Gate(0)
@@ -748,6 +755,7 @@ def test_a_search_that_is_stopped_at_any_time_goes_on_when_extended(scored):
     assert len(met(run)) == len(set(met(run))) <= run.plan.evaluations + 3 * 10
 
 
+@pytest.mark.slow
 def test_a_trial_that_a_stop_cut_off_goes_on_when_extended():
     gate = Gate(75)
     run = start(fake(replies=gate), num_trials=10, search="mipro")
@@ -815,6 +823,7 @@ class Long(mn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_a_program_of_many_steps_pauses_between_them():
     lm = fake()
     run = start(lm, Long(), num_trials=1)
@@ -850,6 +859,7 @@ def test_a_program_that_cant_be_saved_is_noted(tmp_path):
     assert any("could not be saved" in note.message for note in run.history.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", ["run.pause()", "pass"])
 def test_a_process_ends_though_a_run_goes_on(left):
     code = (
@@ -869,6 +879,7 @@ def test_a_process_ends_though_a_run_goes_on(left):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_report_at_any_time(tmp_path):
     gate = Gate(60)
     run = start(fake(replies=gate))

@@ -88,6 +88,7 @@ def settled(where):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "seed", "evaluate"),
     slow_but(
@@ -114,6 +115,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path,
     assert read.trials_frame().drop(columns=apart).equals(history.trials_frame().drop(columns=apart))
 
 
+@pytest.mark.slow
 def test_a_log_tells_the_end_of_each_sitting_and_all_that_was_paid(tmp_path):
     stopped(tmp_path, 120, True)
     calls = mn.History.read(tmp_path).usage.calls
@@ -128,6 +130,7 @@ def test_a_log_tells_the_end_of_each_sitting_and_all_that_was_paid(tmp_path):
     assert mn.History.read(tmp_path).reason == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_run_that_is_stopped_before_it_comes_as_far_as_before_tells_all_that_was_paid(tmp_path, killed):
     calls, after = stopped(tmp_path, 120, True)
@@ -143,6 +146,7 @@ def test_a_run_that_is_stopped_before_it_comes_as_far_as_before_tells_all_that_w
     assert resumed.usage.calls == calls + last.calls
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_with_nothing_left_to_do_has_finished_when_it_is_resumed(tmp_path):
     lm = compiled(tmp_path / "calm", data={**DATA, "testset": []})[2]
     stopped_at = mn.History()
@@ -157,6 +161,7 @@ def test_a_run_that_is_stopped_with_nothing_left_to_do_has_finished_when_it_is_r
     assert read.usage.calls == resumed.usage.calls == again.usage.calls == paid + last.calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_a_run_that_was_killed_while_it_evaluated_its_best_goes_on(tmp_path, search):
     settings = {"search": search}
@@ -209,6 +214,7 @@ def stopped_and_extended(where, search, after, evaluate, copy_at=None):
     return run, lm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(tmp_path, search):
     stopped_and_extended(tmp_path, search, 120, True)
@@ -220,6 +226,7 @@ def test_an_extension_of_a_stopped_run_is_one_however_often_the_run_is_resumed(t
     assert len(wished) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "after", "evaluate"),
     slow_but(
@@ -234,6 +241,7 @@ def test_a_run_that_was_stopped_and_extended_is_resumed_as_it_was(tmp_path, sear
     assert lm.calls == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 @pytest.mark.parametrize("more", [40, 90])
 def test_a_run_that_is_killed_in_its_extension_after_a_stop_goes_on_with_it(tmp_path, search, more):
@@ -318,6 +326,7 @@ def test_wishes_are_granted_again_where_they_were(tmp_path, moment):
     assert history.candidates_frame().equals(wanted.candidates_frame())
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_gave_a_directory_has_one(monkeypatch, tmp_path):
     monkeypatch.setenv("MIPRO_NB_DATA", str(tmp_path))
     compiled(None)
@@ -423,12 +432,14 @@ def test_a_run_that_was_extended_at_its_limit_is_resumed_with_its_extension(tmp_
     assert history.usage == mn.History.read(tmp_path).usage == run.history.usage
 
 
+@pytest.mark.slow
 def test_limits_and_threads_may_be_others(tmp_path):
     compiled(tmp_path, 80)
     _, history, _ = compiled(tmp_path, settings={"num_threads": 3, "max_errors": 50}, max_cost=100.0)
     assert history.reason == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("search", "most"), [("paired", 271), ("mipro", 271), ("mipro", 361)])
 def test_a_run_at_its_limit_that_is_resumed_with_the_same_limit_comes_to_the_same_verdict(tmp_path, search, most):
     settings = {"search": search, "num_threads": 1}  # what was in flight at the limit is another each time
@@ -439,6 +450,7 @@ def test_a_run_at_its_limit_that_is_resumed_with_the_same_limit_comes_to_the_sam
     assert history.verdict == before.verdict is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [{"stop_after": 30}, {"max_seconds": 1e-4}])
 def test_a_resumed_run_that_ends_before_it_has_come_as_far_keeps_what_it_had(tmp_path, again):
     best, before, _ = compiled(tmp_path, 404)
@@ -452,6 +464,7 @@ def test_a_resumed_run_that_ends_before_it_has_come_as_far_keeps_what_it_had(tmp
     assert read.best.choice == before.best.choice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [135, 271])
 def test_the_log_of_a_run_that_is_allowed_more_shows_no_trial_as_another(tmp_path, most):
     settings = {"search": "mipro"}
@@ -463,6 +476,7 @@ def test_the_log_of_a_run_that_is_allowed_more_shows_no_trial_as_another(tmp_pat
     assert read.verdict == history.verdict is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [60, 200])
 def test_a_run_that_is_allowed_more_tells_what_both_sittings_have_paid_and_no_more(tmp_path, most):
     _, _, first = compiled(tmp_path, max_calls=most)
@@ -473,6 +487,7 @@ def test_a_run_that_is_allowed_more_tells_what_both_sittings_have_paid_and_no_mo
     assert mn.History.read(tmp_path).usage.calls == first.calls + second.calls
 
 
+@pytest.mark.slow
 def test_a_directory_that_a_run_holds_is_refused(tmp_path):
     begun, door = threading.Event(), threading.Event()
 
@@ -494,6 +509,7 @@ def test_a_directory_that_a_run_holds_is_refused(tmp_path):
     compiled(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_refused_for_what_the_run_has_spent_is_let_go(tmp_path):
     class Unpriced(mn.testing.FakeLM):
         def _send(self, messages, sampling):
@@ -506,6 +522,7 @@ def test_a_directory_that_is_refused_for_what_the_run_has_spent_is_let_go(tmp_pa
     assert compiled(tmp_path)[1].reason == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_stays_where_it_is_when_the_working_directory_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
@@ -519,6 +536,7 @@ def test_a_run_stays_where_it_is_when_the_working_directory_changes(tmp_path, mo
     assert (tmp_path / "run" / "program.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there what is open can't be removed")
 def test_a_directory_that_is_removed_in_the_middle_is_said(tmp_path):
     def remove(event):
@@ -530,6 +548,7 @@ def test_a_directory_that_is_removed_in_the_middle_is_said(tmp_path):
     assert history.reason == "finished"
 
 
+@pytest.mark.slow
 def test_a_log_that_no_job_stands_beside_is_left_alone(tmp_path):
     compiled(tmp_path)
     (tmp_path / "job.json").unlink()
@@ -552,6 +571,7 @@ def test_a_log_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
         compiled(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0.2, 0.5, 0.9, 0.999])
 def test_a_log_that_was_cut_anywhere_is_gone_on_with(tmp_path, cut):
     best, history, _ = compiled(tmp_path / "calm")
@@ -593,6 +613,7 @@ def test_a_run_that_asks_the_same_again_pays_once_for_each_however_it_is_cut(tmp
     assert resumed.usage == mn.History.read(torn).usage == history.usage
 
 
+@pytest.mark.slow
 def test_a_lost_journal_costs_no_more_than_what_the_log_does_not_hold(tmp_path):
     _, history, lm = compiled(tmp_path)
     (tmp_path / "answers.jsonl").unlink()
@@ -602,6 +623,7 @@ def test_a_lost_journal_costs_no_more_than_what_the_log_does_not_hold(tmp_path):
     assert again.trials_frame().equals(history.trials_frame())
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_in_the_middle_is_said_and_the_best_is_returned(tmp_path, monkeypatch):
     from mipro_nb import eventlog
 
@@ -631,6 +653,7 @@ def test_a_path_where_nothing_can_be_written_is_refused(path):
         compiled(path)
 
 
+@pytest.mark.slow
 def test_the_best_program_is_there_while_the_run_goes_on(tmp_path):
     there = []
 

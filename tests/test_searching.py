@@ -24,6 +24,7 @@ def run(replies=reply, listeners=(), **settings):
     return recorder
 
 
+@pytest.mark.slow
 def test_what_is_believed_is_told_as_evidence_grows_and_at_the_end():
     told = run().of(ev.PosteriorUpdated)
     counts = [event.evaluations for event in told]
@@ -31,6 +32,7 @@ def test_what_is_believed_is_told_as_evidence_grows_and_at_the_end():
     assert len(counts) > 3
 
 
+@pytest.mark.slow
 def test_a_trial_that_goes_on_keeps_its_number_and_grows():
     recorder = run()
     sizes = {}
@@ -57,6 +59,7 @@ def test_an_example_that_failed_once_is_tried_again():
     assert again[-1].score is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["paired", "mipro"])
 def test_an_example_that_fails_for_long_has_a_last_try_before_the_score_counts(search):
     history, own, failed = mn.History(), mn.Predict("q -> a").signature.instructions, []
