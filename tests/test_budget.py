@@ -217,6 +217,7 @@ def test_what_the_server_did_tells_whether_a_try_may_be_billed(provider, fault, 
     assert caught.value.perhaps_billed is billed
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_may_bill_and_one_that_is_not_there_does_not():
     with Loopback(lambda messages: "yes", [HANG] * 3) as server, pytest.raises(LMUnavailable) as caught:
         mn.LM("openai/x", api_base=server.url, api_key="k", cache=False, num_retries=0, timeout=0.5)("is it?")
@@ -335,6 +336,7 @@ def test_an_answer_beyond_its_worst_case_is_counted_and_makes_the_next_ones_larg
     assert len(account.notes) == 1
 
 
+@pytest.mark.slow
 def test_a_prompt_has_no_more_tokens_than_bytes():
     import litellm
 

@@ -90,6 +90,7 @@ def raising(error):
     return submit
 
 
+@pytest.mark.slow
 def test_once_nobody_waits_what_is_under_way_is_given_up():
     executor, left = Giving(), threading.Event()
     left.set()
@@ -98,11 +99,13 @@ def test_once_nobody_waits_what_is_under_way_is_given_up():
     assert executor.given[0].cancelled()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_gone_has_lost_what_it_had():
     with pytest.raises(Lost, match="the cluster is gone"):
         Elsewhere(dask_like({}, "closed"), threading.Event()).bring(str, 1)
 
 
+@pytest.mark.slow
 def test_work_that_was_ended_waits_for_no_cluster_without_workers():
     over = threading.Event()
     over.set()

@@ -79,6 +79,7 @@ def test_limits_that_are_not_reached_change_nothing():
     assert told.verdict == history.verdict
 
 
+@pytest.mark.slow
 def test_what_the_end_takes_is_evaluated_even_if_it_never_was():
     """MIPROv2's search ends between two full evaluations: the best of the minibatches is evaluated fully."""
     _, whole = compile_(fake(price=0.01), search="mipro", trials=4)
@@ -99,6 +100,7 @@ def test_a_limit_in_the_first_stages_gives_the_program_back():
     assert lm.calls <= 5
 
 
+@pytest.mark.slow
 def test_a_verdict_that_can_not_be_paid_is_left_out_and_it_is_said():
     lm = fake(price=0.01)
     best, history = compile_(lm, testset=rows(400, 90), max_cost=3.0)
@@ -155,6 +157,7 @@ def test_a_swallowing_program_is_not_scored_for_what_was_refused():
     assert not [output for output in outputs if "never mind" in output]
 
 
+@pytest.mark.slow
 def test_an_extension_of_a_run_at_its_limit_spends_nothing_more():
     lm = fake(price=0.01)
     optimizer = mn.MIPROv2(metric, task_model=lm, prompt_model=lm, num_candidates=4, seed=1)

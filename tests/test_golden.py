@@ -137,6 +137,7 @@ def test_every_decision_is_that_of_dspy(task: gt.Task, monkeypatch: pytest.Monke
         assert ours["proposals"][name] == proposals, name
 
 
+@pytest.mark.slow
 def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     task = gt.TASKS[0]
     assert play(task, monkeypatch, num_threads=1) == play(task, monkeypatch, num_threads=8)

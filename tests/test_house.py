@@ -241,6 +241,7 @@ def test_what_is_heavy_itself_is_imported_inside_the_call():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_heavy_libraries_are_imported_inside_the_call():
     heavy = {"litellm", "optuna", "pandas", "numpy", "altair", "ipywidgets", "rich", "xllamacpp"}
     wrong = []

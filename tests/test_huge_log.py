@@ -69,6 +69,7 @@ def test_the_log_is_a_run(log):
     assert "(7)" in told["messages"][-1]["content"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("left_on_disk")
 def test_an_example_of_a_long_log_takes_little_memory(log):
     tracemalloc.start()
@@ -96,6 +97,7 @@ def test_the_end_of_a_long_recording_is_shown_at_once(log, monkeypatch):
     assert max(shown(replay)) < WIRE
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("left_on_disk")
 def test_who_wants_every_event_of_a_long_recording_gets_it(log):
     replay, recorder = Replay(log, math.inf), EventRecorder()

@@ -21,6 +21,7 @@ def test_import_loads_nothing_heavy() -> None:
     assert not set(HEAVY) & set(loaded_by("import mipro_nb"))
 
 
+@pytest.mark.slow
 def test_the_names_load_no_client_search_or_notebook() -> None:
     found = loaded_by("import mipro_nb as mn; mn.MIPROv2; mn.Predict('a -> b'); mn.LM('openai/x', cache=False)")
     assert "pydantic" in found

@@ -90,6 +90,7 @@ def test_an_outage_is_tried_again(fault: Fault) -> None:
     assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_left_and_asked_again() -> None:
     with Loopback(echo, [HANG]) as server:
         assert reach(server, timeout=0.5)("hi") == "you said: hi"

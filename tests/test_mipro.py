@@ -168,6 +168,7 @@ def test_minibatch_false_is_respected():
     assert {t.examples for t in history.trials} == {60}
 
 
+@pytest.mark.slow
 def test_minibatches_are_followed_by_full_evaluations():
     _, history = run(optimizer=mn.MIPROv2(metric, search="mipro"), valset=rows(60, 100))
     kinds = [t.kind for t in history.trials]
@@ -305,6 +306,7 @@ def test_a_run_directory_on_a_full_disk_loses_nothing(tmp_path):
 # --- degenerate inputs: they run, or one clear error says why not
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -347,6 +349,7 @@ def test_sorted_labels_are_split_by_label():
     assert not [note for note in recorder.of(ev.Noted) if "one value" in note.message]
 
 
+@pytest.mark.slow
 def test_a_student_with_demos_keeps_them_as_a_set_of_its_own():
     own = [mn.Example(q="item 1", a="answer 1")]
     _, history = run(mn.Predict("q -> a", demos=own), valset=rows(60, 100))
@@ -585,6 +588,7 @@ def test_stop_keeps_the_best_so_far():
     assert len(best.demos) <= 4
 
 
+@pytest.mark.slow
 def test_a_stop_that_raises_ends_the_run_with_the_best_so_far():
     assert run(stop=lambda h: False)[1].reason == "finished"
     _, history = run(stop=lambda h: 1 / 0 if len(finished(h)) > 3 else None)
@@ -592,6 +596,7 @@ def test_a_stop_that_raises_ends_the_run_with_the_best_so_far():
     assert history.best is not None
 
 
+@pytest.mark.slow
 def test_an_outage_from_the_first_call_on_is_an_error_and_not_a_result():
     def down(messages):
         raise LMUnavailable("the server is down")
@@ -600,6 +605,7 @@ def test_an_outage_from_the_first_call_on_is_an_error_and_not_a_result():
         run(lm=fake(replies=down, num_retries=0), train=rows(4), max_bootstrapped_demos=0)
 
 
+@pytest.mark.slow
 def test_an_outage_after_the_baseline_that_lasts_too_long_returns_the_best_so_far():
     history = mn.History()
 
@@ -664,6 +670,7 @@ def test_a_keyboard_interrupt_in_any_stage_keeps_the_best_so_far(stage):
         assert best.signature.instructions == history.instructions[history.best.instructions[0]].text
 
 
+@pytest.mark.slow
 def test_a_run_directory_holds_events_and_program(tmp_path):
     best, history = run(run_dir=tmp_path / "run")
     read = mn.History.read(tmp_path / "run" / "events.jsonl")
@@ -671,6 +678,7 @@ def test_a_run_directory_holds_events_and_program(tmp_path):
     assert mn.load(tmp_path / "run" / "program").signature == best.signature
 
 
+@pytest.mark.slow
 def test_a_canary_key_is_in_nothing_that_a_run_wrote(tmp_path, monkeypatch, capsys):
     canary = "sk-canary-0123456789abcdef"
     monkeypatch.setenv("OPENAI_API_KEY", canary)

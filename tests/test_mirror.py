@@ -265,6 +265,7 @@ def test_later_proposals_fit_into_the_same_study():
     assert_same(run, opened(run, storage))
 
 
+@pytest.mark.slow
 def test_each_predictor_has_its_parameters():
     storage = optuna.storages.InMemoryStorage()
     from programs import TwoSteps, two_step_reply
@@ -320,6 +321,7 @@ def without_driver(tmp_path):
     return "mssql+pymssql://me:hunter2@db.invalid/runs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [broken, unreachable, without_driver])
 def test_a_storage_that_never_worked_is_told_once_and_the_run_goes_on(tmp_path, make, caplog):
     with caplog.at_level(logging.WARNING):
@@ -384,6 +386,7 @@ def test_a_storage_that_raises_stops_nothing():
     assert notes(run) == [mirroring.BROKEN.format(reason="no space left on device")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("good", range(0, 30, 7))
 def test_a_storage_that_works_again_gets_everything(good):
     storage = Failing(good, bad=2)
@@ -438,6 +441,7 @@ def test_a_slow_storage_holds_nothing_up_and_gets_less():
     assert storage.steps < scored / 5, "of what it was too slow for, it gets the end alone"
 
 
+@pytest.mark.slow
 def test_a_storage_that_hangs_is_left_alone_in_the_end(monkeypatch):
     monkeypatch.setattr(mirroring, "PATIENCE", 0.1)
     storage, before = Slow(), threads()
@@ -462,6 +466,7 @@ def test_the_run_is_the_same_with_and_without(tmp_path):
     assert plain.program.to_json() == mirrored_.program.to_json()
 
 
+@pytest.mark.slow
 def test_compile_mirrors_too(tmp_path):
     recorder, lm = EventRecorder(), fake()
     optimizer = mn.MIPROv2(metric=metric, task_model=lm, prompt_model=lm, num_candidates=4)

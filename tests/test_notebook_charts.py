@@ -73,6 +73,7 @@ def test_cells_tell_every_predictor_and_the_best_combination():
     assert won == {(place, history.best.instructions[place], history.best.demos[place]) for place in range(2)}
 
 
+@pytest.mark.slow
 def test_a_zero_shot_run_has_no_demo_sets():
     history = histories.zero_shot()
     assert {cell["demos"] for cell in charts.cell_rows(history)} == {None}

@@ -229,6 +229,7 @@ def test_an_error_in_the_cells_code_is_shown_with_its_line_and_ends_the_cell(she
     assert "best" not in shell.user_ns
 
 
+@pytest.mark.slow
 def test_the_source_of_the_metric_can_be_read(shell):
     names = ran(shell, f"%%mipro rows --plan\n{CLASS}{METRIC}")
     assert inspect.getsource(names["metric"]) == METRIC.lstrip()
@@ -267,6 +268,7 @@ def test_a_program_of_the_notebook_needs_no_cell(shell):
     assert names["p_run"].job.student.predictors[0].demos  # it went on from the first result
 
 
+@pytest.mark.slow
 def test_a_module_in_the_cell_is_the_program(shell):
     mn.configure(lm=fake(replies=two_step_reply))
     shell.user_ns["TwoSteps"] = TwoSteps
@@ -586,6 +588,7 @@ def test_odd_objects_of_the_notebook_are_passed_over(shell, capsys):
     ran(shell, "%%mipro rows --plan\nother = lazy\nroute = Signature('q -> a')")
 
 
+@pytest.mark.slow
 def test_a_run_is_completed_by_its_name(shell):
     ran(shell, f"%%mipro rows {QUICK} --into router --wait\nq -> a")
     assert completions(shell, "%mipro diff ") == ["router"]

@@ -165,6 +165,7 @@ def test_candidates_unfold_their_whole_text():
     )
 
 
+@pytest.mark.slow
 def test_trials_are_listed_and_the_best_is_marked():
     found = table(histories.finished(), "trials")
     assert len(found.rows) == 16

@@ -172,6 +172,7 @@ def test_the_code_is_sent_once_and_carried_by_no_view(sent):
         assert sum(len(value) for value in state.values() if isinstance(value, str | bytes)) < 20_000
 
 
+@pytest.mark.slow
 def test_stop_pause_and_go_on():
     gate = Gate(60)
     view = optimize(gate, num_trials=40)
@@ -222,6 +223,7 @@ def test_start_is_asked_for():
     assert ended(view)._status["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_extend_goes_on():
     view = ended(optimize())
     assert view._status["extendable"]
@@ -459,6 +461,7 @@ def test_when_the_kernel_shuts_down_the_run_stops_and_the_output_freezes(shown):
     ended(view)
 
 
+@pytest.mark.slow
 def test_a_kernel_that_ends_before_its_chart_is_drawn_leaves_the_page(shown, monkeypatch):
     def killed(history):
         raise SystemExit
@@ -587,6 +590,7 @@ def test_half_a_character_from_an_lm_or_a_metric_reaches_the_end(sent, caplog):
     assert "feedback" in json.dumps(answer, ensure_ascii=False).encode().decode()
 
 
+@pytest.mark.slow
 def test_closed_views_leave_nothing_behind():
     gate = Gate(30)
     view = optimize(gate)

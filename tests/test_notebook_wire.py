@@ -233,6 +233,7 @@ def test_a_pause_that_nobody_asked_for_is_explained_beside_the_state():
     assert status(history, "stopped")["reason"] == "stopped: as asked"
 
 
+@pytest.mark.slow
 def test_large_histories_stay_small_on_the_wire():
     history = histories.large(200, 100)
     tail = [wire.trial_row(trial) for trial in history.trials][-TAIL:]

@@ -36,6 +36,7 @@ def test_a_finished_run_shows_all_that_it_showed(tmp_path):
     assert opened.result().best.score == run.history.best.score
 
 
+@pytest.mark.slow
 def test_it_has_the_live_views_layout(tmp_path):
     begun(tmp_path, fake())
     opened = mn.Run.open(tmp_path / "events.jsonl")

@@ -124,6 +124,7 @@ def test_a_person_can_stop_a_run_that_waits_for_its_server(monkeypatch: pytest.M
     assert run.history.reason == "stopped: as asked"
 
 
+@pytest.mark.slow
 def test_a_server_that_was_never_there_is_an_error_and_no_pause() -> None:
     with Loopback(reply) as server:
         pass

@@ -136,6 +136,7 @@ def test_each_gives_results_in_order_as_soon_as_it_can():
     assert taken == list(range(8))
 
 
+@pytest.mark.slow
 def test_workers_wait_while_there_is_no_go_ahead():
     go, done = threading.Event(), []
     threading.Timer(0.5, lambda: (done.append("go"), go.set())).start()
@@ -144,6 +145,7 @@ def test_workers_wait_while_there_is_no_go_ahead():
     assert done[0] == "go"
 
 
+@pytest.mark.slow
 def test_a_stop_frees_workers_that_wait_for_the_go_ahead():
     asked = iter([None, None, "enough", "enough"])
     with pytest.raises(Stopped, match="enough"), Pool(2, lambda: next(asked, "enough"), go=threading.Event()) as pool:

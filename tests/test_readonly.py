@@ -82,6 +82,7 @@ def test_a_single_file_that_can_not_be_written_ends_nothing(tmp_path, turning, c
     assert same(compiled(where)[:2], calm[:2])
 
 
+@pytest.mark.slow
 def test_a_run_is_not_begun_nor_gone_on_with_there_and_still_shown(tmp_path, turning):
     where = tmp_path / "run"
     best, _, _ = compiled(where, 80)

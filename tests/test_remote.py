@@ -454,6 +454,7 @@ def test_what_the_journal_holds_of_workers_counts_as_what_was_spent_and_no_more(
     assert (again.spent.calls, again.spent.cost) == (12, 6.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_within_its_limit_is_resumed_as_it_was(tmp_path):
     with futures.ThreadPoolExecutor(4) as executor:
         options = {"max_calls": 2 * told(executor)[2].calls, "run_dir": tmp_path}

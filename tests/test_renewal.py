@@ -336,6 +336,7 @@ def test_a_damaged_memory_is_refused_before_anything_is_spent(tmp_path):
 # --- failures
 
 
+@pytest.mark.slow
 def test_an_outage_in_the_middle_gives_the_best_so_far():
     recorder = EventRecorder()
 

@@ -212,6 +212,7 @@ def test_a_long_reply_makes_no_long_message():
     assert len(caught.value.reply) > 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply",
     [

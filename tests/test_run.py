@@ -214,6 +214,7 @@ def test_a_stopped_search_goes_on_when_extended_as_if_its_best_had_not_been_eval
         assert len([trial for trial in run.history.trials if trial.kind == "minibatch"]) == 13
 
 
+@pytest.mark.slow
 def test_a_run_that_is_extended_while_its_best_is_evaluated_goes_on():
     def extend(event):
         if isinstance(event, ev.Noted) and event.stage == ev.SETTLING:
@@ -294,6 +295,7 @@ def test_a_paused_run_can_be_stopped():
     assert run.status == "stopped"
 
 
+@pytest.mark.slow
 def test_the_same_run_with_pauses_gives_the_same_result():
     plain = start().result(PATIENCE)
     run = start()
@@ -334,6 +336,7 @@ def test_extending_while_it_goes_on_adds_trials():
     assert [event.num_trials for event in run.history.events if isinstance(event, ev.RunExtended)] == [6]
 
 
+@pytest.mark.slow
 def test_extending_mipros_search_while_it_goes_on_adds_trials():
     gate = Gate(60)
     run = start(fake(replies=gate), search="mipro")
@@ -345,6 +348,7 @@ def test_extending_mipros_search_while_it_goes_on_adds_trials():
     assert len(tried) == 10
 
 
+@pytest.mark.slow
 def test_extending_after_the_verdict_says_that_the_test_set_was_open():
     run = start(testset=rows(20, 60), num_trials=1)
     run.result(PATIENCE)
@@ -361,6 +365,7 @@ def test_extending_after_the_verdict_says_that_the_test_set_was_open():
     assert len({trial for trial, *_ in tried}) == len(tried), "every combination has a number of its own"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_can_be_extended():
     gate = Gate(100)
     run = start(fake(replies=gate), num_trials=40)
@@ -561,6 +566,7 @@ def test_the_settings_of_the_caller_hold_in_the_run():
     assert lm.calls > 0
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_dont_mix():
     one, two = start(), start(fake(replies=two_step_reply), TwoSteps())
     assert one.result(PATIENCE).to_json() == start().result(PATIENCE).to_json()
@@ -583,6 +589,7 @@ def test_its_repr_is_text_for_people():
     assert "best" in repr(run)
 
 
+@pytest.mark.slow
 def test_waiting_on_a_terminal_shows_the_progress():
     gate = Gate(60)
     run = start(fake(replies=gate))
@@ -635,6 +642,7 @@ def test_max_cost_is_a_positive_number(wrong):
         start(max_cost=wrong)
 
 
+@pytest.mark.slow
 def test_stop_in_an_outage_is_a_stop():
     """Calls that are being retried come back as not asked: that must not count as errors."""
     down = threading.Event()
@@ -735,6 +743,7 @@ def met(run):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scored", [0, 3, 17, 40])
 def test_a_search_that_is_stopped_at_any_time_goes_on_when_extended(scored):
     def enough(history):
@@ -773,6 +782,7 @@ def test_a_trial_that_a_stop_cut_off_goes_on_when_extended():
     assert len(met(run)) == len(set(met(run))), "no combination is run twice on the same example"
 
 
+@pytest.mark.slow
 def test_progress_never_exceeds_its_total():
     run = start(testset=rows(10, 60))
     run.result(PATIENCE)

@@ -336,6 +336,7 @@ def test_a_run_that_nobody_gave_a_directory_has_one(monkeypatch, tmp_path):
     assert mn.History.read(path).reason == "finished"
 
 
+@pytest.mark.slow
 def test_false_keeps_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("MIPRO_NB_DATA", str(tmp_path))
     compiled(False)
@@ -348,6 +349,7 @@ def test_a_program_of_any_name_has_a_directory():
     assert "<" not in made.name
 
 
+@pytest.mark.slow
 def test_without_a_place_to_write_the_run_goes_on_and_says_so(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("MIPRO_NB_DATA", str(tmp_path / "file"))
@@ -379,6 +381,7 @@ def other_metric(example, prediction, trace=None):
     return example.a == prediction.a and len(example.a) > 1
 
 
+@pytest.mark.slow
 def test_what_is_not_the_same_run_is_refused_and_the_difference_shown(tmp_path):
     compiled(tmp_path, 80)
     refused(tmp_path, "seed", "2 then, 3 now", settings={"seed": 3})
@@ -416,6 +419,7 @@ def test_a_metric_whose_code_has_changed_is_refused_and_one_with_another_comment
     refused(where, "metric: its code has changed", "-    return example.a == prediction.a", measure=changed)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_extended_at_its_limit_is_resumed_with_its_extension(tmp_path):
     most = 271
     with mn.context(lm=fake(), progress=False):

@@ -158,6 +158,7 @@ def all_were_sent(history, lm):
     return [messages for messages, _ in found if messages not in known] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Closed, Made])
 def test_schemas_are_shown_as_they_were_sent(kind, tmp_path):
     lm = FakeLM(lambda m: json.dumps({"b": "x", "a": {"n": 1}}))
