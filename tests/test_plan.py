@@ -27,8 +27,9 @@ NUMBERS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("auto", "predictors", "zero_shot"), slow_but(NUMBERS, lambda auto, *_: auto == "light"))
+@pytest.mark.parametrize(
+    ("auto", "predictors", "zero_shot"), slow_but(NUMBERS, lambda *case: case == ("light", 1, False))
+)
 def test_auto_modes_have_dspys_numbers_and_the_plan_holds_the_calls(auto, predictors, zero_shot):
     trials, instructions, sets, validation = NUMBERS[auto, predictors, zero_shot]
     program = mn.Predict("q -> a") if predictors == 1 else TwoSteps()

@@ -418,6 +418,21 @@ def test_guards_are_told_nothing_of_an_example_whose_answers_the_journal_holds(t
     assert (budget.spent.calls, budget.spent.tokens) == (0, 0)
 
 
+def test_an_example_whose_answers_were_cut_off_half_written_uses_those_that_are_there(tmp_path):
+    journal, path = OnDisk(tmp_path / "answers.jsonl"), tmp_path / "answers.jsonl"
+    with futures.ThreadPoolExecutor(2) as executor:
+        with through(Traffic(answers=journal)):
+            evaluated(FakeLM(two_step_reply), executor, program=TwoSteps(), data=rows(1))
+        journal.close()
+        rest, left = FakeLM(two_step_reply), path.read_text().splitlines(keepends=True)
+        path.write_text("".join(left[:-1]))  # killed before the last row
+        again = OnDisk(path)
+        with through(Traffic(answers=again)):
+            evaluated(rest, executor, program=TwoSteps(), data=rows(1))
+        again.close()
+    assert rest.calls == 1
+
+
 class Waits:
     """A guard that lets failures not count."""
 

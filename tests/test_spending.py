@@ -117,3 +117,13 @@ def test_of_a_run_that_has_not_come_as_far_as_before_only_its_log_is_told(spend,
     spending.close("stopped: by hand", home)
     assert [event.usage.calls for event in home.logged] == [3]
     assert not spending.told.of(ev.LMUsed)
+
+
+def test_of_what_the_log_alone_tells_no_more_is_told_than_was_paid(spend, journal):
+    spending = spend()
+    logged = [ev.LMUsed("bootstrap", ev.Usage(1, 0, 3, 2, 0.02)) for _ in range(2)]
+    spending.emit.past = Past([ev.RunStarted("id", "P", ("self",), {}, {}, {}, {}), *logged])
+    spending.resume(journal(answers=3), 0.0)
+    spending.emit(ev.LMUsed("search", ev.Usage(2, 0, 6, 4, 0.04)))  # of three that were paid
+    spending.close("finished", None)
+    assert sum(used.usage.calls for used in spending.told.of(ev.LMUsed)) == 3
